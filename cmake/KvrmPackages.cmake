@@ -1,0 +1,18 @@
+# Every package the project uses, as Debian 12 names them (docs/HACKING.md). scripts/setup installs them.
+find_package(Threads REQUIRED)
+find_package(tl-expected CONFIG REQUIRED)
+find_package(fmt CONFIG REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(hwy CONFIG REQUIRED)
+find_package(dnnl CONFIG REQUIRED)
+find_package(OpenMP REQUIRED)
+find_package(benchmark REQUIRED)
+
+option(KVRM_TESTS "Build the tests" ON)
+if(KVRM_TESTS)
+  find_package(GTest REQUIRED)
+  find_package(rapidcheck CONFIG REQUIRED)
+  include(GoogleTest)
+endif()

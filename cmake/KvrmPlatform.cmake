@@ -1,0 +1,34 @@
+# One clear configure error anywhere but on Linux x86-64, and the compile flags of every target.
+if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux" OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  message(FATAL_ERROR "kvrm runs on Linux x86-64 only; this is ${CMAKE_SYSTEM_NAME} ${CMAKE_SYSTEM_PROCESSOR}.")
+endif()
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")
+
+find_program(KVRM_CCACHE ccache)
+if(KVRM_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${KVRM_CCACHE})
+endif()
+
+option(KVRM_WERROR "Warnings are errors" ON)
+set(KVRM_SANITIZE "" CACHE STRING "Value of -fsanitize=, empty for none")
+
+add_library(kvrm_flags INTERFACE)
+# -ffp-contract=off: a result must not depend on whether the compiler found a fused multiply-add.
+target_compile_options(kvrm_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -ffp-contract=off)
+target_include_directories(kvrm_flags INTERFACE ${CMAKE_SOURCE_DIR})
+if(KVRM_WERROR)
+  target_compile_options(kvrm_flags INTERFACE -Werror)
+endif()
+if(KVRM_SANITIZE)
+  add_compile_options(-fsanitize=${KVRM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${KVRM_SANITIZE})
+endif()

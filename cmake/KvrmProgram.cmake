@@ -1,0 +1,1 @@
+# The programs: kvrm (the composition root) and what is installed.

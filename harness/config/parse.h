@@ -1,0 +1,21 @@
+// YAML to Experiment. The whole experiment is valid or there is one Error that says where and what.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "harness/config/experiment.h"
+
+namespace kvrm {
+
+struct ParseRequest {
+  std::string file;
+  std::vector<std::string> overrides;      // --set key.path=value, in order
+  std::vector<std::string> only_engines;   // --engine KIND_OR_LABEL; empty: all
+  std::vector<std::string> engine_kinds;   // the registered kinds, for `engines[].kind`
+  std::vector<std::string> backend_kinds;  // likewise for `backend.kind`
+};
+
+Result<Experiment> parse_experiment(const ParseRequest& request);
+
+}  // namespace kvrm

@@ -1,0 +1,153 @@
+// The contract between the driver and an engine. The driver schedules requests onto slots and owns
+// the clock; an engine owns KV memory and runs prefill chunks and decode steps. The driver never
+// knows which engine it drives.
+//
+// The life of a slot is a numbered protocol:
+//   1. admit()   takes memory for the tokens known so far (prompt, or prompt + output after a
+//   preemption).
+//   2. prefill() runs those tokens in chunks, in order; the last chunk yields the next token.
+//   3. extend()  takes room for one more position; then submit() with that slot active, then
+//   collect().
+//   4. release() gives everything back. The driver releases a slot it preempts and admits the
+//   request again later.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/base/ids.h"
+#include "harness/base/units.h"
+
+namespace kvrm {
+
+// What is fixed for an engine's life.
+struct EngineInfo {
+  std::string kind;
+  std::string label;
+  std::uint32_t slots = 0;               // rows of the fixed batch that the memory budget allows
+  std::uint32_t max_history_tokens = 0;  // longest history that fits alone
+  bool exact = true;                     // false: outputs approximate by design (far history)
+  bool checked = true;                   // false: outputs mean nothing (`null`)
+};
+
+// Tokens are empty for attention_only; then only their number counts.
+struct Admission {
+  SlotIndex slot = 0;
+  RequestId request = 0;
+  std::uint64_t content_key = 0;
+  std::uint32_t token_count = 0;    // positions to prefill
+  std::span<const TokenId> tokens;  // [token_count], need not outlive the call
+};
+
+struct PrefillChunk {
+  SlotIndex slot = 0;
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+  bool last = false;  // yields a token
+};
+
+// One decode step over the slots named, each of which consumes its last sampled token.
+struct StepPlan {
+  Epoch step = 0;                    // rises by one
+  std::span<const SlotIndex> slots;  // ascending, distinct
+};
+
+// What one row gave. `output` is what the token was chosen from: logits [vocabulary], or for
+// attention_only the attention output [layers, query_heads, head_dim]; it is valid until the
+// engine's next call.
+struct RowResult {
+  SlotIndex slot = 0;
+  TokenId token = kNoToken;         // kNoToken for attention_only
+  std::uint64_t output_digest = 0;  // attention_only: hash of `output`; decoder: the token
+  std::span<const float> output;
+};
+
+// Host time of one step by phase; replay includes the device.
+struct PhaseTimes {
+  Nanoseconds plan = 0;
+  Nanoseconds commit = 0;
+  Nanoseconds replay = 0;
+  Nanoseconds sample = 0;
+};
+
+struct StepResult {
+  std::span<const RowResult> rows;  // in the order of the plan; valid until the engine's next call
+  PhaseTimes phases;
+};
+
+// KV bytes (docs/ARCHITECTURE.md, Words): reserved >= allocated >= live. The other figures are
+// beside the budget.
+struct MemoryUsage {
+  std::uint64_t reserved_bytes = 0;
+  std::uint64_t allocated_bytes = 0;
+  std::uint64_t live_bytes = 0;
+  std::uint64_t staging_bytes = 0;  // part of reserved: views and staging
+  std::uint64_t graph_bytes = 0;
+  std::uint64_t metadata_bytes = 0;
+};
+
+// Everything an engine counts, since it was made. Monotone; the driver takes differences.
+struct EngineCounters {
+  std::uint64_t moved_bytes = 0;     // copied by transport, both prefill and decode
+  std::uint64_t kv_read_bytes = 0;   // KV that decode attention read, padding included
+  std::uint64_t groups = 0;          // transfer groups of decode steps, all slots, one layer
+  std::uint64_t groups_minimum = 0;  // runs: the least number possible
+  std::uint64_t blocks = 0;          // blocks in those groups
+  std::uint64_t captures = 0;
+  std::uint64_t replays = 0;
+  std::uint64_t launches = 0;   // eager decode operations
+  std::uint64_t fallbacks = 0;  // decode steps that should have replayed and did not
+  std::uint64_t commits = 0;
+  std::uint64_t full_commits = 0;
+  std::uint64_t descriptor_bytes = 0;
+  std::uint64_t rows = 0;  // rows computed in decode steps, padding included
+  std::uint64_t padding_rows = 0;
+  std::uint64_t attended_positions =
+      0;  // positions computed by decode attention, masked ones included
+  std::uint64_t masked_positions = 0;
+  std::uint64_t copy_on_writes = 0;
+  std::uint64_t allocation_failures = 0;
+};
+
+struct EngineUsage {
+  MemoryUsage memory;
+  EngineCounters counters;
+  std::uint64_t launch_hash = 0;  // of the last decode replay; 0 for eager engines
+  std::uint64_t launch_hash_changes =
+      0;  // replays whose hash differed from the first of the same graph
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  const EngineInfo& info() const { return do_info(); }
+  // All or nothing; false: no memory now, nothing changed. CHECKs that the slot is free and the
+  // history can fit alone.
+  [[nodiscard]] bool admit(const Admission& admission) { return do_admit(admission); }
+  // One row when the chunk is the last one, none otherwise.
+  StepResult prefill(const PrefillChunk& chunk) { return do_prefill(chunk); }
+  // Room for one more position of the slot. All or nothing; false: no memory now, nothing changed.
+  [[nodiscard]] bool extend(SlotIndex slot) { return do_extend(slot); }
+  // Starts a step; collect() waits for it. Between the two only extend() and usage() may be called.
+  void submit(const StepPlan& plan) { do_submit(plan); }
+  StepResult collect() { return do_collect(); }
+  // Idempotent on a free slot.
+  void release(SlotIndex slot) { do_release(slot); }
+  EngineUsage usage() const { return do_usage(); }
+
+ private:
+  virtual const EngineInfo& do_info() const = 0;
+  virtual bool do_admit(const Admission& admission) = 0;
+  virtual StepResult do_prefill(const PrefillChunk& chunk) = 0;
+  virtual bool do_extend(SlotIndex slot) = 0;
+  virtual void do_submit(const StepPlan& plan) = 0;
+  virtual StepResult do_collect() = 0;
+  virtual void do_release(SlotIndex slot) = 0;
+  virtual EngineUsage do_usage() const = 0;
+};
+
+}  // namespace kvrm

@@ -1,0 +1,51 @@
+// What an engine is asked to be: its kind, label, typed options and budget, as the experiment gave
+// them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace kvrm {
+
+enum class Placement : std::uint8_t { lifo, address_ordered, extent };
+enum class Prefetch : std::uint8_t { block, run };
+enum class Transport : std::uint8_t { fused, full };
+enum class StaticAttention : std::uint8_t { full, early_exit };
+
+// The union of all engines' options; the configuration refuses an option that the kind does not
+// have.
+struct EngineOptions {
+  // pooled engines: paged, paged_graph, kvrm
+  std::uint32_t block_tokens = 16;
+  Placement placement = Placement::lifo;
+  double watermark = 0;  // share of the pool kept free when admitting, [0, 1)
+  Prefetch prefetch = Prefetch::block;
+  // static
+  StaticAttention attention = StaticAttention::early_exit;
+  // paged_graph: rows of each captured graph, ascending; empty: 1, 2, 4, 8, 16, 24, ... max_batch
+  std::vector<std::uint32_t> batch_buckets;
+  // static and paged_graph: history lengths of each captured graph, ascending; empty: none
+  std::vector<std::uint32_t> length_buckets;
+  // kvrm
+  Transport transport = Transport::fused;
+  std::uint64_t max_gap_blocks = 0;
+  std::uint64_t max_group_bytes = 0;  // 0: no cap
+};
+
+// The same for all engines that are compared (DESIGN 5, fair budget).
+struct Budget {
+  std::uint64_t kv_bytes = 0;        // everything counted as reserved
+  std::uint32_t max_batch = 0;       // decode slots
+  std::uint32_t max_len = 0;         // positions of the longest history
+  std::uint32_t prefill_tokens = 0;  // prefill positions between two decode steps
+};
+
+struct EngineSpec {
+  std::string kind;
+  std::string label;
+  EngineOptions options;
+  Budget budget;
+};
+
+}  // namespace kvrm

@@ -1,0 +1,18 @@
+#include "harness/contract/request.h"
+
+#include "harness/base/hash.h"
+
+namespace kvrm {
+
+std::uint64_t fold_request(std::uint64_t digest, const Request& request) {
+  digest = hash_combine(digest, request.id);
+  digest = hash_combine(digest, static_cast<std::uint64_t>(request.arrival));
+  digest =
+      hash_combine(digest, (std::uint64_t{request.prompt_tokens} << 32) | request.output_tokens);
+  digest = hash_combine(digest, request.content_key);
+  digest = hash_combine(digest, request.stop_token);
+  for (const TokenId token : request.prompt) digest = hash_combine(digest, token);
+  return digest;
+}
+
+}  // namespace kvrm

@@ -1,0 +1,58 @@
+// Kernels that write KV memory: appending new keys and values, copying groups of blocks. All
+// offsets are 64-bit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "harness/contract/step_descriptor.h"
+#include "kernels/page/kv_layout.h"
+
+namespace kvrm {
+
+// Rounds new keys and values to the KV type and writes each row's at its place. One item per row.
+struct AppendKvArgs {
+  KvLayout layout;
+  std::byte* pool = nullptr;     // [block, layout.block_bytes()], one layer
+  const float* key = nullptr;    // [rows, kv_heads, head_dim]
+  const float* value = nullptr;  // [rows, kv_heads, head_dim]
+  const std::uint64_t* write_slot =
+      nullptr;  // [rows] block * block_tokens + offset; kNoWrite: the row writes nothing
+  std::uint32_t row_stride = 0;  // floats between rows of key and of value
+};
+
+// A contiguous span of blocks of one history: `blocks` logical blocks from `logical`, at physical
+// blocks from `physical` on. blocks == 0: unused entry.
+struct KvGroup {
+  std::uint32_t logical = 0;
+  std::uint32_t physical = 0;
+  std::uint32_t blocks = 0;
+  std::uint32_t reserved = 0;
+};
+
+// Copies every group of every history into a contiguous view: view row r holds logical blocks 0, 1,
+// ... in order. One item per view row.
+struct GatherGroupsArgs {
+  std::uint64_t block_bytes = 0;    // of one layer
+  const std::byte* pool = nullptr;  // [block, block_bytes]
+  std::byte* view = nullptr;        // [rows, view_stride]
+  std::uint64_t view_stride = 0;    // bytes
+  const KvGroup* groups = nullptr;  // [rows, group_stride], used entries first
+  std::uint32_t group_stride = 0;
+};
+
+// Copies whole blocks inside a pool, as the step descriptor orders; ranges of one launch do not
+// overlap. One item per copy entry of capacity; entries with blocks == 0 do nothing.
+struct CopyBlocksArgs {
+  std::uint64_t block_bytes = 0;
+  std::byte* pool = nullptr;  // [block, block_bytes], one layer
+  const BlockCopy* copies = nullptr;
+};
+
+// Reads one key or value element back as f32; for tests and the oracle, not for speed.
+float load_key(const KvLayout& layout, const std::byte* block, std::uint32_t head,
+               std::uint32_t token, std::uint32_t dim);
+float load_value(const KvLayout& layout, const std::byte* block, std::uint32_t head,
+                 std::uint32_t token, std::uint32_t dim);
+
+}  // namespace kvrm
