@@ -70,6 +70,8 @@ struct EventLog {
   std::vector<StepRecord> steps;
   std::vector<TokenGap> gaps;  // in order of time
   std::vector<OutputSample> samples;
+  std::vector<std::vector<TokenId>>
+      output_tokens;        // by request, only when the run was asked to keep them
   EngineUsage start_usage;  // before the first request
   EngineUsage end_usage;    // after the last
   std::uint64_t preemptions = 0;
