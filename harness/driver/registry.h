@@ -63,4 +63,7 @@ struct Registry {
   std::function<std::unique_ptr<Engine>(const Model&)> make_oracle;
 };
 
+// Defined by the composition root, kvrm.cc.
+Registry make_registry();
+
 }  // namespace kvrm

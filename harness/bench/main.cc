@@ -1,0 +1,5 @@
+// The program `kvrm_bench`: the composition root's registry handed to the benchmark runner.
+#include "harness/bench/bench.h"
+#include "harness/driver/registry.h"
+
+int main(int argc, char** argv) { return kvrm::run_bench(argc, argv, kvrm::make_registry()); }
