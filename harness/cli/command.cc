@@ -1,0 +1,46 @@
+#include "harness/cli/command.h"
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <cstdio>
+
+namespace kvrm {
+
+void add_experiment_options(CLI::App& command, ExperimentOptions& options) {
+  command.add_option("experiment", options.file, "experiment YAML (docs/experiments.md)")
+      ->required();
+  command
+      .add_option("--engine", options.engines,
+                  "only these engines, by kind or label; may be repeated")
+      ->allow_extra_args(false);
+  command
+      .add_option("--set", options.overrides,
+                  "key.path=value, over what the file says; may be repeated")
+      ->allow_extra_args(false);
+  command.add_option("--backend", options.backend, "backend.kind");
+  command.add_option("--profile", options.profile, "backend.profile");
+}
+
+Result<Experiment> load_experiment(const ExperimentOptions& options, const Registry& registry) {
+  ParseRequest request;
+  request.file = options.file;
+  request.overrides = options.overrides;
+  if (!options.backend.empty()) request.overrides.push_back("backend.kind=" + options.backend);
+  if (!options.profile.empty()) request.overrides.push_back("backend.profile=" + options.profile);
+  if (options.repeats > 0)
+    request.overrides.push_back(fmt::format("driver.repeats={}", options.repeats));
+  request.only_engines = options.engines;
+  for (const EngineEntry& entry : registry.engines) request.engine_kinds.push_back(entry.kind);
+  for (const BackendEntry& entry : registry.backends) request.backend_kinds.push_back(entry.kind);
+  return parse_experiment(request);
+}
+
+int report_error(const Error& error) {
+  fmt::print(stderr, "error: {}\n", error.message);
+  return static_cast<int>(error.code);
+}
+
+}  // namespace kvrm
