@@ -1,0 +1,44 @@
+// Verification without timing: every engine of every point against the oracle, every request,
+// token for token. Nothing here is measured.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "harness/base/result.h"
+#include "harness/config/experiment.h"
+#include "harness/driver/registry.h"
+#include "harness/driver/run_experiment.h"
+#include "harness/result/results.h"
+
+namespace kvrm {
+
+// One engine at one point. Status is verified, incorrect, incomplete (stopped early) or unchecked
+// (outputs mean nothing).
+struct EngineVerification {
+  std::map<std::string, std::string> point;
+  std::string label;
+  RunStatus status = RunStatus::incomplete;
+  std::string reason;  // empty when verified
+  std::uint64_t requests_checked = 0;
+  std::uint64_t requests_refused = 0;
+  std::uint64_t tokens_checked = 0;
+  std::uint64_t near_ties = 0;  // tokens accepted though the oracle's differed (verify.h)
+  double error_max = 0;         // relative, as in verify.h
+};
+
+struct VerifyReport {
+  std::vector<EngineVerification> engines;
+  std::vector<SkippedPoint> skipped;
+  bool interrupted = false;
+};
+
+// Uses of RunOptions: stop, progress, available_memory_bytes.
+Result<VerifyReport> verify_experiment(const Experiment& experiment, const Registry& registry,
+                                       const RunOptions& options);
+
+}  // namespace kvrm
