@@ -13,12 +13,16 @@ namespace kvrm {
 
 inline constexpr std::uint32_t kRowTile = 16;
 
+// The widest input: a tile of it and a panel's output fill a worker's scratch.
+inline constexpr std::uint32_t kMaxLinearInputs = 15'360;
+
 // A weight matrix packed once into column panels, with the primitives that multiply by it.
 // Shareable between engines and workers; immutable. `bf16` multiplies in bf16 where the target can,
 // in f32 of the same values where it cannot.
 class PackedLinear {
  public:
-  // weights [outputs, inputs], row-major.
+  // weights [outputs, inputs], row-major, values of `dtype` (f32 or bf16). They must outlive this
+  // object: the reference kernel reads them where they lie. CHECKs inputs <= kMaxLinearInputs.
   PackedLinear(std::span<const float> weights, std::uint32_t outputs, std::uint32_t inputs,
                DType dtype);
   ~PackedLinear();
@@ -28,7 +32,7 @@ class PackedLinear {
   std::uint32_t inputs() const;
   std::uint32_t outputs() const;
   std::uint32_t panels() const;
-  std::uint64_t bytes() const;
+  std::uint64_t bytes() const;  // of the packed panels
   struct State;
   const State& state() const { return *state_; }
 

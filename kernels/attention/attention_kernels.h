@@ -1,0 +1,19 @@
+// The implementations of decode attention, by target. kernels/dispatch chooses among them; nothing
+// else needs this header but tests. A SIMD namespace may be entered only on a CPU that has the
+// target.
+#pragma once
+
+#include "harness/device/device.h"
+
+namespace kvrm {
+
+struct AttentionKernels {
+  Kernel attention;  // AttentionArgs
+  Kernel merge;      // AttentionMergeArgs
+};
+
+namespace reference {
+const AttentionKernels& attention_kernels();
+}  // namespace reference
+
+}  // namespace kvrm

@@ -1,0 +1,106 @@
+#include <algorithm>
+#include <optional>
+
+#include "harness/base/check.h"
+#include "harness/base/units.h"
+#include "kernels/linear/linear_state.h"
+
+namespace kvrm {
+namespace {
+
+using Memory = dnnl::memory;
+
+constexpr std::uint32_t kPanelAlign = 64;  // columns of a packed panel in oneDNN's own blocking
+constexpr std::uint32_t kMinPanelWidth = 128;
+constexpr std::uint32_t kMaxPanelWidth = 1024;
+constexpr std::uint32_t kWantedPanels = 16;  // enough for workers to share one product evenly
+
+// Depends on the outputs only, so that a matrix is always cut in the same places.
+std::uint32_t panel_width(std::uint32_t outputs) {
+  const auto even =
+      static_cast<std::uint32_t>(round_up(divide_up(outputs, kWantedPanels), kPanelAlign));
+  return std::clamp(even, kMinPanelWidth, kMaxPanelWidth);
+}
+
+using Product = dnnl::matmul::primitive_desc;
+
+// y [16, width] = x [16, inputs] * weights [inputs, width], packed as oneDNN likes. Empty where the
+// CPU has no product of that type. M is always kRowTile: oneDNN changes its summation with M.
+std::optional<Product> make_product(const dnnl::engine& engine, std::uint32_t inputs,
+                                    std::uint32_t width, Memory::data_type type) {
+  const Memory::desc x({kRowTile, inputs}, type, Memory::format_tag::ab);
+  const Memory::desc weights({inputs, width}, type, Memory::format_tag::any);
+  const Memory::desc y({kRowTile, width}, Memory::data_type::f32, Memory::format_tag::ab);
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  try {
+    return Product(dnnl::matmul::desc(x, weights, y), attributes, engine);
+  } catch (const dnnl::error&) {
+    return std::nullopt;
+  }
+}
+
+// weights [width, inputs], row-major.
+LinearPanel make_panel(const dnnl::engine& engine, const Product& product, const float* weights) {
+  LinearPanel panel;
+  panel.primitive = dnnl::matmul(product);
+  panel.x_desc = product.src_desc();
+  panel.y_desc = product.dst_desc();
+  panel.scratch_desc = product.scratchpad_desc();
+  panel.weights = Memory(product.weights_desc(), engine);
+  const Memory::desc plain(product.weights_desc().dims(), Memory::data_type::f32,
+                           Memory::format_tag::ba);
+  Memory source(plain, engine, const_cast<float*>(weights));
+  dnnl::stream stream(engine);
+  dnnl::reorder(source, panel.weights).execute(stream, source, panel.weights);
+  stream.wait();
+  return panel;
+}
+
+}  // namespace
+
+PackedLinear::PackedLinear(std::span<const float> weights, std::uint32_t outputs,
+                           std::uint32_t inputs, DType dtype)
+    : state_(std::make_unique<State>()) {
+  KVRM_CHECK_EQ(weights.size(), std::size_t{outputs} * inputs);
+  KVRM_CHECK_LE(inputs, kMaxLinearInputs);
+  KVRM_CHECK(dtype == DType::f32 || dtype == DType::bf16);
+  State& state = *state_;
+  state.inputs = inputs;
+  state.outputs = outputs;
+  state.dtype = dtype;
+  state.weights = weights;
+  state.engine = dnnl::engine(dnnl::engine::kind::cpu, 0);
+  const std::uint32_t width = panel_width(outputs);
+  state.bf16_product =
+      dtype == DType::bf16 && make_product(state.engine, inputs, width, Memory::data_type::bf16);
+  const auto type = state.bf16_product ? Memory::data_type::bf16 : Memory::data_type::f32;
+  for (std::uint32_t first = 0; first < outputs; first += width) {
+    const std::uint32_t columns = std::min(width, outputs - first);
+    const std::optional<Product> product = make_product(state.engine, inputs, columns, type);
+    KVRM_CHECK(product.has_value());
+    LinearPanel panel =
+        make_panel(state.engine, *product, weights.data() + std::size_t{first} * inputs);
+    panel.first = first;
+    panel.width = columns;
+    state.panels.push_back(std::move(panel));
+  }
+}
+
+PackedLinear::~PackedLinear() = default;
+PackedLinear::PackedLinear(PackedLinear&&) noexcept = default;
+PackedLinear& PackedLinear::operator=(PackedLinear&&) noexcept = default;
+
+std::uint32_t PackedLinear::inputs() const { return state_->inputs; }
+std::uint32_t PackedLinear::outputs() const { return state_->outputs; }
+std::uint32_t PackedLinear::panels() const {
+  return static_cast<std::uint32_t>(state_->panels.size());
+}
+
+std::uint64_t PackedLinear::bytes() const {
+  std::uint64_t total = 0;
+  for (const LinearPanel& panel : state_->panels) total += panel.weights.get_desc().get_size();
+  return total;
+}
+
+}  // namespace kvrm

@@ -1,0 +1,85 @@
+#include <cstring>
+
+#include "kernels/page/page.h"
+#include "kernels/page/page_kernels.h"
+
+namespace kvrm {
+namespace {
+
+void store_element(DType dtype, std::byte* place, float value) {
+  if (dtype == DType::f32) {
+    std::memcpy(place, &value, sizeof(value));
+    return;
+  }
+  const std::uint16_t bits = dtype == DType::f16 ? float_to_f16(value) : float_to_bf16(value);
+  std::memcpy(place, &bits, sizeof(bits));
+}
+
+float load_element(DType dtype, const std::byte* place) {
+  if (dtype == DType::f32) {
+    float value = 0;
+    std::memcpy(&value, place, sizeof(value));
+    return value;
+  }
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, place, sizeof(bits));
+  return dtype == DType::f16 ? f16_to_float(bits) : bf16_to_float(bits);
+}
+
+void append_kv(const void* raw_args, std::uint32_t row, WorkerContext& /*worker*/) {
+  const auto& args = *static_cast<const AppendKvArgs*>(raw_args);
+  const std::uint64_t slot = args.write_slot[row];
+  if (slot == kNoWrite) return;
+  const KvLayout& layout = args.layout;
+  std::byte* block = args.pool + (slot / layout.block_tokens) * layout.block_bytes();
+  const auto token = static_cast<std::uint32_t>(slot % layout.block_tokens);
+  const float* key = args.key + std::size_t{row} * args.row_stride;
+  const float* value = args.value + std::size_t{row} * args.row_stride;
+  for (std::uint32_t head = 0; head < layout.kv_heads; ++head) {
+    for (std::uint32_t dim = 0; dim < layout.head_dim; ++dim, ++key, ++value) {
+      store_element(layout.dtype, block + layout.key_offset(head, token, dim), *key);
+      store_element(layout.dtype, block + layout.value_offset(head, token, dim), *value);
+    }
+  }
+}
+
+void gather_groups(const void* raw_args, std::uint32_t row, WorkerContext& /*worker*/) {
+  const auto& args = *static_cast<const GatherGroupsArgs*>(raw_args);
+  const KvGroup* groups = args.groups + std::size_t{row} * args.group_stride;
+  std::byte* view = args.view + row * args.view_stride;
+  for (std::uint32_t entry = 0; entry < args.group_stride && groups[entry].blocks > 0; ++entry) {
+    const KvGroup& group = groups[entry];
+    std::memcpy(view + group.logical * args.block_bytes,
+                args.pool + group.physical * args.block_bytes, group.blocks * args.block_bytes);
+  }
+}
+
+void copy_blocks(const void* raw_args, std::uint32_t entry, WorkerContext& /*worker*/) {
+  const auto& args = *static_cast<const CopyBlocksArgs*>(raw_args);
+  const BlockCopy& copy = args.copies[entry];
+  if (copy.blocks == 0) return;
+  std::memcpy(args.pool + copy.destination * args.block_bytes,
+              args.pool + copy.source * args.block_bytes, copy.blocks * args.block_bytes);
+}
+
+constexpr PageKernels kKernels = {
+    {"append_kv/reference", append_kv},
+    {"gather_groups/common", gather_groups},
+    {"copy_blocks/common", copy_blocks},
+};
+
+}  // namespace
+
+const PageKernels& reference::page_kernels() { return kKernels; }
+
+float load_key(const KvLayout& layout, const std::byte* block, std::uint32_t head,
+               std::uint32_t token, std::uint32_t dim) {
+  return load_element(layout.dtype, block + layout.key_offset(head, token, dim));
+}
+
+float load_value(const KvLayout& layout, const std::byte* block, std::uint32_t head,
+                 std::uint32_t token, std::uint32_t dim) {
+  return load_element(layout.dtype, block + layout.value_offset(head, token, dim));
+}
+
+}  // namespace kvrm
