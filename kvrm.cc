@@ -1,5 +1,6 @@
-// The composition root: the one file that knows every name. Three explicit ordered lists (engines, backends, report
-// writers) and the functions that make models, workloads and the oracle; main() is in harness/cli and harness/bench.
+// The composition root: the one file that knows every name. Three explicit ordered lists (engines,
+// backends, report writers) and the functions that make models, workloads and the oracle; main() is
+// in harness/cli and harness/bench.
 #include <kvrm_version.h>
 
 #include "engines/decoder/decoder_model.h"
@@ -19,12 +20,13 @@
 namespace kvrm {
 namespace {
 
-using PooledFactory = Result<std::unique_ptr<Engine>> (*)(const EngineSpec&, const DecoderModel&, const KernelSet&,
-                                                          Device&);
+using PooledFactory = Result<std::unique_ptr<Engine>> (*)(const EngineSpec&, const DecoderModel&,
+                                                          const KernelSet&, Device&);
 
 // Engines that decode take the packed model and the kernels that their device reports.
 auto decoding(PooledFactory factory) {
-  return [factory](const EngineSpec& spec, const Model& model, Device& device) -> Result<std::unique_ptr<Engine>> {
+  return [factory](const EngineSpec& spec, const Model& model,
+                   Device& device) -> Result<std::unique_ptr<Engine>> {
     const Result<KernelSet> kernels = select_kernels(device.info().kernel_target);
     if (!kernels) return tl::unexpected(kernels.error());
     // load_model below makes no other type.
@@ -37,9 +39,12 @@ std::vector<EngineEntry> engines() {
       {"static", "contiguous max_len per slot, one graph", decoding(make_static_engine)},
       {"paged", "block pool, eager launches", decoding(make_paged_engine)},
       {"paged_graph", "block pool, one graph per batch bucket", decoding(make_paged_graph_engine)},
-      {"kvrm", "block pool through the pager, one step descriptor, one graph", decoding(make_kvrm_engine)},
+      {"kvrm", "block pool through the pager, one step descriptor, one graph",
+       decoding(make_kvrm_engine)},
       {"null", "answers at once: measures the harness itself",
-       [](const EngineSpec& spec, const Model& model, Device&) { return make_null_engine(spec, model); }},
+       [](const EngineSpec& spec, const Model& model, Device&) {
+         return make_null_engine(spec, model);
+       }},
   };
 }
 
@@ -55,9 +60,8 @@ std::vector<BackendEntry> backends() {
 }
 
 Result<std::unique_ptr<Model>> load_model(const ModelSpec& spec) {
-  return DecoderModel::load(spec).map([](std::unique_ptr<DecoderModel> model) -> std::unique_ptr<Model> {
-    return model;
-  });
+  return DecoderModel::load(spec).map(
+      [](std::unique_ptr<DecoderModel> model) -> std::unique_ptr<Model> { return model; });
 }
 
 }  // namespace
@@ -68,6 +72,7 @@ Registry make_registry() {
       .engines = engines(),
       .backends = backends(),
       .writers = report_writers(),
+      .render_table = render_table,
       .load_model = load_model,
       .load_tokenizer = load_tokenizer,
       .open_workload = open_workload,

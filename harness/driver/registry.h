@@ -51,6 +51,8 @@ struct Registry {
   std::vector<EngineEntry> engines;
   std::vector<BackendEntry> backends;
   std::vector<WriterEntry> writers;
+  // The comparison on a terminal of 100 columns.
+  std::function<std::string(const ExperimentResult&, bool color)> render_table;
   std::function<Result<std::unique_ptr<Model>>(const ModelSpec&)> load_model;
   std::function<Result<TextCodec>(const std::string& file, std::uint32_t vocabulary)>
       load_tokenizer;

@@ -1,0 +1,70 @@
+// kvrm_bench: suites of micro-benchmarks run by Google Benchmark in random interleaved order,
+// reported as rows of scalars. A suite is a list of cases; what a case does is its own business.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "harness/base/result.h"
+#include "harness/base/units.h"
+#include "harness/driver/registry.h"
+
+namespace kvrm {
+
+// How large the cases are: `tiny` runs in the unit tests, so that no suite rots.
+enum class BenchSize : std::uint8_t { full, tiny };
+
+struct BenchSample {
+  Nanoseconds elapsed = 0;
+  std::uint64_t operations = 0;  // at least 1
+};
+
+struct BenchCase {
+  std::string suite;
+  std::string design;
+  std::string shape;
+  std::uint32_t threads = 1;
+  std::function<BenchSample()> measure;  // one repetition
+};
+
+struct BenchRow {
+  std::string suite;
+  std::string design;
+  std::string shape;
+  std::uint32_t threads = 1;
+  std::uint32_t repetitions = 0;
+  // Median over repetitions, and its 95% interval by order statistics (both ends equal below six
+  // repetitions).
+  double ns_per_op = 0;
+  double ns_per_op_low = 0;
+  double ns_per_op_high = 0;
+};
+
+struct BenchSuite {
+  std::string name;
+  std::string description;
+  std::function<Result<std::vector<BenchCase>>(const Registry&, BenchSize)> cases;
+};
+
+// Every suite, in order.
+std::vector<BenchSuite> bench_suites();
+
+// Runs the cases `repetitions` times each; rows in the order of the cases.
+std::vector<BenchRow> run_cases(const std::vector<BenchCase>& cases, std::uint32_t repetitions);
+
+// Rank, from 0, of the lower and upper end of the 95% interval of a median of `count` sorted
+// values: the binomial order-statistics interval.
+struct MedianRanks {
+  std::uint32_t low = 0;
+  std::uint32_t high = 0;
+};
+MedianRanks median_interval_ranks(std::uint32_t count);
+
+std::string rows_to_json(const std::vector<BenchRow>& rows);
+std::string rows_to_table(const std::vector<BenchRow>& rows);
+
+int run_bench(int argc, char** argv, const Registry& registry);
+
+}  // namespace kvrm

@@ -1,0 +1,113 @@
+#include "harness/bench/harness_suite.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "harness/base/check.h"
+#include "harness/base/prng.h"
+#include "harness/driver/drive.h"
+
+namespace kvrm {
+namespace {
+
+constexpr std::uint32_t kPromptTokens = 8;
+constexpr std::uint32_t kOutputTokens = 128;
+
+// The null engine looks at no model.
+class NoModel final : public Model {
+ private:
+  const ModelShape& do_shape() const override { return shape_; }
+  const ModelWeights& do_weights() const override { return weights_; }
+  std::uint64_t do_digest() const override { return 0; }
+
+  ModelShape shape_{.kind = ModelKind::decoder, .vocabulary = 512, .max_len = 1024};
+  ModelWeights weights_;
+};
+
+// Equal requests, made as they are asked for.
+class UniformStream final : public RequestStream {
+ public:
+  explicit UniformStream(std::uint64_t count) : count_(count) {}
+
+ private:
+  Result<std::optional<Request>> do_next() override {
+    if (next_ == count_) return std::nullopt;
+    Request request;
+    request.id = next_;
+    request.prompt_tokens = kPromptTokens;
+    request.output_tokens = kOutputTokens;
+    request.content_key = mix64(next_++);
+    return request;
+  }
+
+  std::uint64_t count_;
+  std::uint64_t next_ = 0;
+};
+
+Result<std::unique_ptr<Engine>> make_null(const Registry& registry, const Model& model,
+                                          Device& device, const Budget& budget) {
+  const auto entry = std::find_if(registry.engines.begin(), registry.engines.end(),
+                                  [](const EngineEntry& engine) { return engine.kind == "null"; });
+  if (entry == registry.engines.end()) return bad_input("suite harness: there is no engine `null`");
+  return entry->make({.kind = "null", .label = "null", .options = {}, .budget = budget}, model,
+                     device);
+}
+
+Result<std::unique_ptr<Device>> make_one_worker(const Registry& registry) {
+  if (registry.backends.empty()) return bad_input("suite harness: there is no backend");
+  return registry.backends.front().make(
+      {.kind = registry.backends.front().kind, .profile = "", .workers = 1});
+}
+
+// One closed-loop run; an operation is one token. Engine and device are made outside of the
+// measured time.
+BenchSample drive_once(const Registry& registry, std::uint32_t batch, std::uint64_t requests) {
+  const Budget budget{.kv_bytes = 1, .max_batch = batch, .max_len = 1024, .prefill_tokens = 1024};
+  const NoModel model;
+  const auto device = make_one_worker(registry);
+  KVRM_CHECK(device.has_value());
+  const auto engine = make_null(registry, model, **device, budget);
+  KVRM_CHECK(engine.has_value());
+  UniformStream stream(requests);
+  DriveOptions options;
+  options.budget = budget;
+  options.vocabulary = model.shape().vocabulary;
+  options.expected_requests = requests;
+  options.expected_output_tokens = requests * kOutputTokens;
+  options.samples = {.longest = 0, .preempted = 0, .random = 0, .seed = 0};
+  Clock& clock = (*device)->clock();
+  const Nanoseconds start = clock.now();
+  const auto log = drive(**engine, stream, {.closed = true, .concurrency = batch}, options, clock);
+  const Nanoseconds elapsed = clock.now() - start;
+  KVRM_CHECK(log.has_value());
+  return {.elapsed = elapsed, .operations = requests * kOutputTokens};
+}
+
+}  // namespace
+
+Result<std::vector<BenchCase>> harness_cases(const Registry& registry, BenchSize size) {
+  const auto device = make_one_worker(registry);
+  if (!device) return tl::unexpected(device.error());
+  if (const auto engine = make_null(registry, NoModel(), **device, {.max_batch = 1}); !engine) {
+    return tl::unexpected(engine.error());
+  }
+  std::vector<BenchCase> cases;
+  for (const std::uint32_t batch : {16U, 64U, 256U, 1024U}) {
+    const std::uint64_t requests =
+        size == BenchSize::tiny ? batch : std::max<std::uint64_t>(4096, 4 * batch);
+    cases.push_back({.suite = "harness",
+                     .design = "null",
+                     .shape = fmt::format("batch-{}", batch),
+                     .threads = 1,
+                     .measure = [&registry, batch, requests] {
+                       return drive_once(registry, batch, requests);
+                     }});
+  }
+  return cases;
+}
+
+}  // namespace kvrm

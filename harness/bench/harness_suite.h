@@ -1,0 +1,12 @@
+// Suite `harness`: what the driver itself costs a token event, over the null engine.
+#pragma once
+
+#include <vector>
+
+#include "harness/bench/bench.h"
+
+namespace kvrm {
+
+Result<std::vector<BenchCase>> harness_cases(const Registry& registry, BenchSize size);
+
+}  // namespace kvrm
