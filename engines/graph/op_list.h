@@ -15,10 +15,14 @@ namespace kvrm {
 
 class OpList {
  public:
-  // Copies the arguments; they stay put until clear().
+  // Copies the arguments; they stay put until clear(). Padding bytes become zero where the compiler
+  // can do that, so that a launch hash depends on values only.
   template <class Args>
-  void add(const Kernel* kernel, const Args& args, std::uint32_t items) {
+  void add(const Kernel* kernel, Args args, std::uint32_t items) {
     static_assert(std::is_trivially_copyable_v<Args>);
+#if __has_builtin(__builtin_clear_padding)
+    __builtin_clear_padding(&args);
+#endif
     add_bytes(kernel, &args, sizeof(Args), items);
   }
   std::span<const Op> ops() const { return ops_; }
