@@ -1,0 +1,60 @@
+// The free blocks of a pool and the order in which they are handed out: one small interface, one
+// implementation per placement policy. It knows nothing of histories, reference counts or fences:
+// those are the pager's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "harness/base/check.h"
+#include "harness/base/ids.h"
+#include "harness/contract/engine_spec.h"
+
+namespace kvrm {
+
+class FreeList {
+ public:
+  virtual ~FreeList() = default;
+
+  std::uint32_t count() const { return count_; }
+
+  // Takes out.size() blocks, in the order in which a history will use them. `after` is the last
+  // block that the history has, or kNoBlock. CHECKs that so many are free.
+  void take(BlockIndex after, std::span<BlockIndex> out) {
+    KVRM_CHECK_LE(out.size(), count_);
+    count_ -= static_cast<std::uint32_t>(out.size());
+    do_take(after, out);
+  }
+
+  // Gives blocks back, in the order in which a history had them. None may be free already.
+  void give(std::span<const BlockIndex> blocks) {
+    count_ += static_cast<std::uint32_t>(blocks.size());
+    do_give(blocks);
+  }
+
+  // Every free block, in any order; costs the whole pool, for checks only.
+  std::vector<BlockIndex> list() const { return do_list(); }
+
+  // Host memory held.
+  std::size_t bytes() const { return do_bytes(); }
+
+ protected:
+  explicit FreeList(std::uint32_t blocks) : count_(blocks) {}
+
+ private:
+  virtual void do_take(BlockIndex after, std::span<BlockIndex> out) = 0;
+  virtual void do_give(std::span<const BlockIndex> blocks) = 0;
+  virtual std::vector<BlockIndex> do_list() const = 0;
+  virtual std::size_t do_bytes() const = 0;
+
+  std::uint32_t count_ = 0;
+};
+
+// All of `blocks` blocks free. A block costs O(1) with lifo, one bitmap word per level (64-ary)
+// with address_ordered, and O(log blocks) with extent.
+std::unique_ptr<FreeList> make_free_list(Placement placement, std::uint32_t blocks);
+
+}  // namespace kvrm

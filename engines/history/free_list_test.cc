@@ -1,0 +1,135 @@
+// The parts under the pager against plain sets: bitmap, run tree, and what each placement promises.
+#include "engines/history/free_list.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+#include <vector>
+
+#include "engines/history/block_bitmap.h"
+#include "engines/history/free_run_tree.h"
+#include "harness/base/prng.h"
+
+namespace kvrm {
+namespace {
+
+const std::vector<std::uint32_t> kPoolSizes{1, 63, 64, 65, 130, 4096, 4097, 9000};
+
+TEST(BlockBitmap, EqualsASet) {
+  for (const std::uint32_t blocks : kPoolSizes) {
+    RandomStream random(blocks, "bitmap");
+    BlockBitmap bitmap(blocks);
+    std::set<BlockIndex> expected;
+    for (int i = 0; i < 4000; ++i) {
+      const auto block = static_cast<BlockIndex>(random.below(blocks));
+      if (expected.erase(block) > 0) {
+        bitmap.erase(block);
+      } else {
+        bitmap.insert(block);
+        expected.insert(block);
+      }
+      const auto from = static_cast<BlockIndex>(random.below(blocks + 1));
+      const auto next = expected.lower_bound(from);
+      ASSERT_EQ(bitmap.next(from), next == expected.end() ? kNoBlock : *next) << blocks;
+      ASSERT_EQ(bitmap.lowest(), expected.empty() ? kNoBlock : *expected.begin());
+    }
+  }
+}
+
+std::vector<BlockRun> runs_of(const std::vector<bool>& free) {
+  std::vector<BlockRun> runs;
+  for (BlockIndex block = 0; block < free.size(); ++block) {
+    if (!free[block]) continue;
+    if (block == 0 || !free[block - 1]) runs.push_back({block, 0});
+    ++runs.back().blocks;
+  }
+  return runs;
+}
+
+TEST(FreeRunTree, FindsTheLowestLargestRun) {
+  for (const std::uint32_t blocks : kPoolSizes) {
+    RandomStream random(blocks, "runs");
+    FreeRunTree tree(blocks);
+    std::vector<bool> free(blocks, true);
+    for (int i = 0; i < 600; ++i) {
+      const auto first = static_cast<BlockIndex>(random.below(blocks));
+      const bool was_free = free[first];
+      std::uint32_t count = 0;
+      const std::uint64_t wanted = 1 + random.below(100);
+      while (count < wanted && first + count < blocks && free[first + count] == was_free) {
+        free[first + count++] = !was_free;
+      }
+      was_free ? tree.erase({first, count}) : tree.insert({first, count});
+      BlockRun expected;
+      for (const BlockRun& run : runs_of(free)) {
+        if (run.blocks > expected.blocks) expected = run;
+      }
+      ASSERT_EQ(tree.largest().blocks, expected.blocks) << blocks;
+      if (expected.blocks > 0) {
+        ASSERT_EQ(tree.largest().first, expected.first);
+      }
+      const auto from = static_cast<BlockIndex>(random.below(blocks));
+      std::uint32_t following = 0;
+      while (following < 80 && from + following < blocks && free[from + following]) ++following;
+      ASSERT_EQ(tree.free_from(from, 80), following);
+    }
+  }
+}
+
+TEST(FreeList, LifoHandsOutTheBlockFreedLast) {
+  const auto list = make_free_list(Placement::lifo, 8);
+  std::vector<BlockIndex> taken(8);
+  list->take(kNoBlock, taken);
+  EXPECT_EQ(taken, (std::vector<BlockIndex>{0, 1, 2, 3, 4, 5, 6, 7}));
+  list->give(std::vector<BlockIndex>{5, 2});
+  list->give(std::vector<BlockIndex>{7});
+  std::vector<BlockIndex> again(3);
+  list->take(0, again);
+  EXPECT_EQ(again, (std::vector<BlockIndex>{7, 5, 2}));
+  EXPECT_EQ(list->count(), 0U);
+}
+
+TEST(FreeList, AddressOrderedHandsOutTheLowest) {
+  const auto list = make_free_list(Placement::address_ordered, 200);
+  std::vector<BlockIndex> taken(200);
+  list->take(kNoBlock, taken);
+  list->give(std::vector<BlockIndex>{150, 3, 77});
+  std::vector<BlockIndex> again(2);
+  list->take(199, again);
+  EXPECT_EQ(again, (std::vector<BlockIndex>{3, 77}));
+}
+
+TEST(FreeList, ExtentExtendsInPlaceAndElseStartsInTheLargestRun) {
+  const auto list = make_free_list(Placement::extent, 100);
+  std::vector<BlockIndex> taken(10);
+  list->take(kNoBlock, taken);
+  EXPECT_EQ(taken.front(), 0U);  // nobody ends before the front of the pool
+  EXPECT_EQ(taken.back(), 9U);
+  std::vector<BlockIndex> other(4);
+  list->take(kNoBlock, other);  // free: 10..99; its front half stays with the first history
+  EXPECT_EQ(other, (std::vector<BlockIndex>{55, 56, 57, 58}));
+  std::vector<BlockIndex> more(2);
+  list->take(9, more);
+  EXPECT_EQ(more, (std::vector<BlockIndex>{10, 11}));
+  std::vector<BlockIndex> wide(43);  // the largest run, 12..54, is just enough
+  list->take(kNoBlock, wide);
+  EXPECT_EQ(wide.front(), 12U);
+  std::vector<BlockIndex> rest(41);
+  list->take(11, rest);
+  EXPECT_EQ(rest.front(), 59U);
+  EXPECT_EQ(list->count(), 0U);
+}
+
+TEST(FreeList, DoubleFreeIsCaught) {
+  for (const Placement placement : {Placement::address_ordered, Placement::extent}) {
+    const auto list = make_free_list(placement, 70);
+    std::vector<BlockIndex> taken(2);
+    list->take(kNoBlock, taken);
+    list->give(taken);
+    EXPECT_DEATH(list->give(taken), "CHECK failed");
+  }
+}
+
+}  // namespace
+}  // namespace kvrm
