@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "harness/base/ids.h"
@@ -79,5 +81,14 @@ struct EventLog {
   std::uint64_t output_digest = 0;  // over all finished requests in order of id
   std::uint64_t workload_digest = 0;
 };
+
+std::string_view request_state_name(RequestState state);
+
+// Digest of the outputs of all finished requests, in order of id, whatever their order in time.
+std::uint64_t fold_output_digests(std::span<const RequestRecord> requests);
+
+// Digest of everything that an event log says: workload, requests, steps and gaps with their times,
+// outputs. The second link of the chain workload -> event log -> outputs -> report.
+std::uint64_t event_log_digest(const EventLog& log);
 
 }  // namespace kvrm

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "harness/config/experiment.h"
@@ -45,12 +47,15 @@ struct LatencyMetrics {
   PercentileRow tpot_ms;
   PercentileRow e2e_ms;
   PercentileRow step_ms;
+  // Rows whose sample was too large to keep, so that they come from a histogram (within 0.1%).
+  std::set<std::string> from_histogram;
 };
 
 struct SpikeMetrics {
-  std::optional<double> threshold_ms;      // n/a where the reference engine was not run
-  std::optional<std::uint64_t> in_bursts;  // n/a with fewer than ten burst windows
-  std::optional<std::uint64_t> outside;
+  std::optional<double> threshold_ms;      // median over repeats; n/a without the reference engine
+  std::optional<std::uint64_t> total;      // n/a likewise
+  std::optional<std::uint64_t> in_bursts;  // n/a also with fewer than ten burst windows
+  std::optional<std::uint64_t> outside;    // likewise
   std::uint64_t burst_windows = 0;
 };
 
@@ -60,14 +65,17 @@ struct RunMetrics {
   LatencyMetrics latency;
   SpikeMetrics spikes;
   Estimate generator_lag_ms_p99;
-  bool steady = false;  // the steady-state test passed on every repeat
+  double measured_s = 0;  // length of the measured window, warm-up excluded, all repeats together
+  bool steady = false;    // the steady-state test passed on every repeat
 };
 
 struct MemoryResult {
   std::uint64_t reserved_bytes_peak = 0;
   std::uint64_t allocated_bytes_peak = 0;
   std::uint64_t live_bytes_peak = 0;
-  double live_over_reserved_mean = 0;  // weighted by time
+  double live_over_reserved_mean = 0;      // weighted by time, like the next two
+  double internal_fragmentation_mean = 0;  // 1 - live / allocated
+  double external_fragmentation_mean = 0;  // 1 - allocated / reserved
   double reserved_byte_seconds = 0;
   double allocated_byte_seconds = 0;
   double live_byte_seconds = 0;
@@ -138,6 +146,7 @@ struct ExperimentResult {
   std::string name;
   std::string question;
   std::string resolved_yaml;
+  OutputSpec output;  // how many rows requests.csv and steps.csv hold
   Environment environment;
   std::vector<PointDigests> digests;
   std::vector<EngineResult> engines;
