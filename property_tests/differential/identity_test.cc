@@ -92,8 +92,8 @@ void run_case(std::uint64_t seed, const Registry& registry, Coverage& coverage) 
   ASSERT_TRUE(model.has_value()) << model.error().message;
   std::optional<EngineRun> reference;
   for (const EngineSpec& spec : setup.engines) {
-    Result<EngineRun> run =
-        run_engine_case(setup, spec, registry, **model, {.workers = 1 + seed % 2});
+    Result<EngineRun> run = run_engine_case(setup, spec, registry, **model,
+                                            {.workers = static_cast<std::uint32_t>(1 + seed % 2)});
     ASSERT_TRUE(run.has_value()) << spec.label << ": " << run.error().message;
     run->log.engine_label = spec.label;
     expect_all_finished(*run);
@@ -124,7 +124,7 @@ TEST(EngineIdentity, AllEnginesGiveTheSameBitsOnRandomMixedBatches) {
 
 TEST(EngineIdentity, HoldsForEveryKernelTargetAndTheForcedOneRan) {
   const Registry registry = make_registry();
-  for (const std::string& target : {"reference", "sse4", "avx2", "avx512"}) {
+  for (const std::string target : {"reference", "sse4", "avx2", "avx512"}) {
     const Result<std::unique_ptr<Device>> device =
         registry.backends.front().make({.kernels = target});
     if (!device) {
