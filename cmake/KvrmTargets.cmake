@@ -3,6 +3,8 @@
 #   kvrm_library(SOURCES a.cc ... DEPENDS kvrm_harness_base ...)   library kvrm_<first>_<second>, named after the folder
 #   kvrm_test(SOURCES a_test.cc ... DEPENDS ...)                   program kvrm_<first>_<second>_test, linked with it
 #
+# Test labels: `threads` for what the thread sanitizer should see, `property` for RapidCheck and random cases.
+#
 # A folder of headers only gives no SOURCES.
 
 function(kvrm_folder_name result)
@@ -27,7 +29,7 @@ function(kvrm_test)
   if(NOT KVRM_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   kvrm_folder_name(name)
   add_executable(${name}_test ${ARG_SOURCES})
   target_link_libraries(${name}_test PRIVATE ${ARG_DEPENDS} kvrm_flags GTest::gmock GTest::gtest_main)
@@ -36,5 +38,5 @@ function(kvrm_test)
   endif()
   target_compile_definitions(${name}_test PRIVATE KVRM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-                       DISCOVERY_TIMEOUT 60)
+                       DISCOVERY_TIMEOUT 60 PROPERTIES LABELS "${ARG_LABELS}")
 endfunction()

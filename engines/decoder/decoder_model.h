@@ -12,6 +12,8 @@
 
 namespace kvrm {
 
+struct CheckpointHeader;
+
 struct PackedLayer {
   PackedLinear query_key_value;  // rows of query, key and value weights one after the other
   PackedLinear output;
@@ -27,12 +29,12 @@ class DecoderModel final : public Model {
 
   const std::vector<PackedLayer>& packed_layers() const { return packed_layers_; }
   const PackedLinear& packed_classifier() const { return *packed_classifier_; }
-  const std::vector<float>& rotary_table() const {
-    return rotary_table_;
-  }  // [max_len, head_dim / 2, 2]
+  // [max_len, head_dim / 2, 2]; empty for attention_only, as are the packed layers.
+  const std::vector<float>& rotary_table() const { return rotary_table_; }
 
  private:
   DecoderModel() = default;
+  Status load_weights(const ModelSpec& spec, const CheckpointHeader& header);
   const ModelShape& do_shape() const override { return shape_; }
   const ModelWeights& do_weights() const override { return weights_; }
   std::uint64_t do_digest() const override { return digest_; }

@@ -47,7 +47,11 @@ class RunCommand final : public Command {
     if (const Status writable = prepare_results_directory(directory); !writable)
       return report_error(writable.error());
     const Result<ExperimentResult> result = measure(*experiment);
-    if (!result) return report_error(result.error());
+    if (!result) {
+      std::error_code ignored;
+      std::filesystem::remove(directory, ignored);  // only where it is empty
+      return report_error(result.error());
+    }
     return finish(*result, directory);
   }
 

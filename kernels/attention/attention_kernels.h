@@ -15,5 +15,14 @@ struct AttentionKernels {
 namespace reference {
 const AttentionKernels& attention_kernels();
 }  // namespace reference
+namespace N_SSE4 {
+const AttentionKernels& attention_kernels();
+}  // namespace N_SSE4
+namespace N_AVX2 {
+const AttentionKernels& attention_kernels();
+}  // namespace N_AVX2
+namespace N_AVX3 {
+const AttentionKernels& attention_kernels();
+}  // namespace N_AVX3
 
 }  // namespace kvrm

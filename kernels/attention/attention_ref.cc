@@ -9,11 +9,10 @@
 #include "kernels/attention/attention.h"
 #include "kernels/attention/attention_kernels.h"
 #include "kernels/attention/block_cursor.h"
+#include "kernels/attention/tile_walk.h"
 
 namespace kvrm {
 namespace {
-
-constexpr std::uint32_t kMaxTileTokens = 64;
 
 // One query head of one row.
 struct Head {
