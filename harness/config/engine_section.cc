@@ -1,0 +1,89 @@
+#include "harness/config/sections.h"
+
+namespace kvrm {
+namespace {
+
+constexpr std::uint32_t kMaxBlockTokens = 1024;
+constexpr std::uint32_t kMaxBucket = 1U << 24;
+
+std::vector<std::string> pooled() { return {"paged", "paged_graph", "kvrm"}; }
+
+Section<EngineOptions> merge_section() {
+  Section<EngineOptions> section;
+  section
+      .key({"max_gap_blocks",
+            "Holes of at most this many blocks are read over.",
+            Presence::optional,
+            {"kvrm"}},
+           &EngineOptions::max_gap_blocks, integer<std::uint64_t>(0, 1U << 20))
+      .key({"max_group_bytes", "Largest transfer group; 0: no cap.", Presence::optional, {"kvrm"}},
+           &EngineOptions::max_group_bytes, byte_size(0));
+  return section;
+}
+
+Section<EngineOptions> options_section() {
+  const auto buckets = list_of(integer<std::uint32_t>(1, kMaxBucket));
+  auto batch_buckets = buckets;
+  batch_buckets.allowed += "; or max_batch for that one bucket";
+  Section<EngineOptions> section;
+  section
+      .key(
+          {"block_tokens", "Positions of a block, a multiple of 16.", Presence::optional, pooled()},
+          &EngineOptions::block_tokens, integer<std::uint32_t>(16, kMaxBlockTokens))
+      .key({"placement", "Which free block a history gets next.", Presence::optional, pooled()},
+           &EngineOptions::placement,
+           choice<Placement>({{"lifo", Placement::lifo},
+                              {"address_ordered", Placement::address_ordered},
+                              {"extent", Placement::extent}}))
+      .key({"watermark", "Share of the pool kept free when a request is admitted.",
+            Presence::optional, pooled()},
+           &EngineOptions::watermark, number(0.0, 0.99))
+      .key({"prefetch", "Whether attention prefetches past a block inside a run.",
+            Presence::optional, pooled()},
+           &EngineOptions::prefetch,
+           choice<Prefetch>({{"block", Prefetch::block}, {"run", Prefetch::run}}))
+      .key(
+          {"attention",
+           "`full` computes all `max_len` positions masked, `early_exit` stops at the live length.",
+           Presence::optional,
+           {"static"}},
+          &EngineOptions::attention,
+          choice<StaticAttention>(
+              {{"full", StaticAttention::full}, {"early_exit", StaticAttention::early_exit}}))
+      .key({"batch_buckets",
+            "Rows of each captured graph, ascending; empty: 1, 2, 4, 8, 16, 24 and so on up to "
+            "`max_batch`.",
+            Presence::optional,
+            {"paged_graph"}},
+           &EngineOptions::batch_buckets, batch_buckets)
+      .key({"length_buckets",
+            "History lengths of each captured graph, ascending; empty: none.",
+            Presence::optional,
+            {"static", "paged_graph"}},
+           &EngineOptions::length_buckets, buckets)
+      .key({"transport", "Where transfer groups go (DESIGN 8).", Presence::optional, {"kvrm"}},
+           &EngineOptions::transport,
+           choice<Transport>({{"fused", Transport::fused}, {"full", Transport::full}},
+                             {"delta", "remap"}))
+      .map(
+          {"merge", "How runs merge into transfer groups.", Presence::optional, {"kvrm"}},
+          [](auto& options) -> auto& { return options; }, merge_section())
+      .later({"compaction", ""})
+      .later({"far_history", ""});
+  return section;
+}
+
+}  // namespace
+
+Section<EngineSpec> engine_section(const std::vector<std::string>& engine_kinds) {
+  auto kinds = name_choice(engine_kinds);
+  Section<EngineSpec> section;
+  section.key({"kind", "The engine.", Presence::required}, &EngineSpec::kind, kinds)
+      .key({"label", "Its name in all results, unique, beginning with its kind; absent: the kind.",
+            Presence::derived},
+           &EngineSpec::label, identifier())
+      .map({"options", "Options of that kind."}, &EngineSpec::options, options_section());
+  return section;
+}
+
+}  // namespace kvrm

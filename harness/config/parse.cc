@@ -1,0 +1,122 @@
+#include "harness/config/parse.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "harness/config/diagnose.h"
+#include "harness/config/load_experiment.h"
+#include "harness/config/load_yaml.h"
+#include "harness/config/merge.h"
+#include "harness/config/read_point.h"
+#include "harness/config/sections.h"
+#include "harness/config/sweep.h"
+
+namespace kvrm {
+namespace {
+
+Result<std::vector<Override>> apply_overrides(const std::vector<std::string>& texts,
+                                              ConfigNode& tree) {
+  std::vector<Override> overrides;
+  for (const std::string& text : texts) {
+    Result<Override> parsed = parse_override(text);
+    if (!parsed) return tl::unexpected<Error>(parsed.error());
+    if (Status status = set_path(tree, parsed->path, parsed->value); !status)
+      return tl::unexpected<Error>(status.error());
+    overrides.push_back(std::move(*parsed));
+  }
+  return overrides;
+}
+
+// A --set that a sweep's axis sets again would be silently lost.
+Status check_overrides_stand(const std::vector<Override>& overrides, const ConfigNode& tree,
+                             const std::vector<SweepPoint>& points) {
+  for (const Override& override_of : overrides) {
+    if (is_whole_experiment_key(split_path(override_of.path).front())) continue;
+    const std::string before = emit_yaml_flow(*look_up(tree, override_of.path).node);
+    for (const SweepPoint& point : points) {
+      const PathLookup after = look_up(point.tree, override_of.path);
+      if (after.complete && emit_yaml_flow(*after.node) == before) continue;
+      std::string axes;
+      for (const auto& [name, value] : point.axes)
+        axes += fmt::format("{}{} = {}", axes.empty() ? "" : ", ", name, value);
+      return config_error(override_of.value.place, override_of.path,
+                          fmt::format("a key that the sweep sets at {}", axes),
+                          "keys outside the sweep, or below `sweep` itself");
+    }
+  }
+  return {};
+}
+
+Result<std::vector<ExperimentPoint>> read_points(const std::vector<SweepPoint>& trees,
+                                                 const ParseRequest& request) {
+  std::vector<ExperimentPoint> points;
+  for (const SweepPoint& tree : trees) {
+    Result<ExperimentPoint> point = read_point(tree, request.engine_kinds, request.backend_kinds);
+    if (!point) return tl::unexpected<Error>(point.error());
+    points.push_back(std::move(*point));
+  }
+  return points;
+}
+
+// Keeps the engines that --engine names by kind or label, in the order of the file.
+Status keep_engines(const std::vector<std::string>& wanted, std::vector<ExperimentPoint>& points) {
+  if (wanted.empty()) return {};
+  std::set<std::string> known;
+  for (const ExperimentPoint& point : points) {
+    for (const EngineSpec& engine : point.engines) known.insert({engine.kind, engine.label});
+  }
+  const std::vector<std::string> choices(known.begin(), known.end());
+  for (const std::string& name : wanted) {
+    if (known.contains(name)) continue;
+    return bad_input(
+        fmt::format("--engine {}: found no such engine in the experiment, allowed: {}{}", name,
+                    join_names(choices), nearest_name_hint(name, choices)));
+  }
+  for (ExperimentPoint& point : points) {
+    std::erase_if(point.engines, [&](const EngineSpec& engine) {
+      return std::ranges::find(wanted, engine.kind) == wanted.end() &&
+             std::ranges::find(wanted, engine.label) == wanted.end();
+    });
+  }
+  std::erase_if(points, [](const ExperimentPoint& point) { return point.engines.empty(); });
+  return {};
+}
+
+// Defaults written out; what would be different in different points of a sweep stays as it is.
+std::string resolve(ConfigNode tree, const ParseRequest& request) {
+  write_defaults(tree, experiment_keys(request.engine_kinds, request.backend_kinds));
+  ConfigNode* engines = tree.find("engines");
+  if (engines == nullptr || engines->kind != ConfigNode::Kind::list) return emit_yaml(tree);
+  const Section<EngineSpec> section = engine_section(request.engine_kinds);
+  for (ConfigNode& engine : engines->children) {
+    write_defaults(engine, section.keys());
+    if (engine.find("label") != nullptr) continue;
+    ConfigNode label = *engine.find("kind");
+    label.key = "label";
+    engine.children.push_back(std::move(label));
+  }
+  return emit_yaml(tree);
+}
+
+}  // namespace
+
+Result<Experiment> parse_experiment(const ParseRequest& request) {
+  Result<ConfigNode> tree = load_experiment_tree(request.file);
+  if (!tree) return tl::unexpected<Error>(tree.error());
+  Result<std::vector<Override>> overrides = apply_overrides(request.overrides, *tree);
+  if (!overrides) return tl::unexpected<Error>(overrides.error());
+  Result<std::vector<SweepPoint>> trees = expand_sweep(*tree);
+  if (!trees) return tl::unexpected<Error>(trees.error());
+  Status status = check_overrides_stand(*overrides, *tree, *trees);
+  if (!status) return tl::unexpected<Error>(status.error());
+  Result<std::vector<ExperimentPoint>> points = read_points(*trees, request);
+  if (!points) return tl::unexpected<Error>(points.error());
+  status = keep_engines(request.only_engines, *points);
+  if (!status) return tl::unexpected<Error>(status.error());
+  return Experiment{tree->find("name")->text, tree->find("question")->text, request.file,
+                    std::move(*points), resolve(std::move(*tree), request)};
+}
+
+}  // namespace kvrm
