@@ -87,21 +87,12 @@ void EventRecorder::finished(const LiveRequest& live) {
 
 void EventRecorder::in_flight(const LiveRequest& live) { close(RequestState::in_flight, live); }
 
-std::uint64_t EventRecorder::digest_of_finished() const {
-  std::uint64_t digest = kDigestSeed;
-  for (const RequestRecord& record : log_.requests) {
-    if (record.state != RequestState::finished) continue;
-    digest = hash_combine(hash_combine(digest, record.id), record.output_digest);
-  }
-  return digest;
-}
-
 EventLog EventRecorder::take(Nanoseconds duration, const EngineUsage& end_usage,
                              std::vector<OutputSample> samples) {
   log_.duration = duration;
   log_.end_usage = end_usage;
   log_.samples = std::move(samples);
-  log_.output_digest = digest_of_finished();
+  log_.output_digest = fold_output_digests(log_.requests);
   // A token that a recompute gave belongs to the step after it; at the end there may be none.
   const auto last_step = static_cast<std::uint32_t>(log_.steps.empty() ? 0 : log_.steps.size() - 1);
   for (auto gap = log_.gaps.rbegin(); gap != log_.gaps.rend() && gap->step > last_step; ++gap) {

@@ -53,7 +53,6 @@ class EventRecorder {
 
  private:
   void close(RequestState state, const LiveRequest& live);
-  std::uint64_t digest_of_finished() const;
 
   EventLog log_;
   EngineCounters last_counters_;

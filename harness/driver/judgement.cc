@@ -1,0 +1,255 @@
+#include "harness/driver/judgement.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "harness/base/check.h"
+#include "harness/base/hash.h"
+#include "harness/driver/solo_run.h"
+
+namespace kvrm {
+namespace {
+
+const RequestRecord* finished_record(const EventLog& log, RequestId id) {
+  if (id >= log.requests.size()) return nullptr;
+  const RequestRecord& record = log.requests[id];
+  return record.state == RequestState::finished ? &record : nullptr;
+}
+
+// Settles one disputed request among the engines that finished it.
+class Dispute {
+ public:
+  Dispute(const PointContext& context, OracleChecker& oracle,
+          std::span<const std::vector<EventLog>> logs, std::span<EngineVerdict> verdicts,
+          Request request)
+      : context_(context),
+        oracle_(oracle),
+        logs_(logs),
+        verdicts_(verdicts),
+        request_(std::move(request)) {}
+
+  // Marks at least one of `engines`.
+  Status settle(const std::vector<std::size_t>& engines) {
+    engines_ = engines;
+    if (Status ran = run_all(kCaptureLast); !ran) return ran;
+    const std::uint32_t parting = first_parting();
+    if (parting == kCaptureLast) {
+      mark_logs_unlike_confirmed();
+    } else {
+      if (Status ran = run_all(parting); !ran) return ran;
+      mark_wrong_side(parting);
+    }
+    return {};
+  }
+
+ private:
+  void mark(std::size_t engine, std::string reason) {
+    if (verdicts_[engine].incorrect) return;
+    verdicts_[engine].incorrect = true;
+    verdicts_[engine].reason = std::move(reason);
+  }
+
+  void mark_all(const std::string& reason) {
+    for (const std::size_t engine : engines_) mark(engine, reason);
+  }
+
+  Status run_all(std::uint32_t capture) {
+    runs_.clear();
+    for (const std::size_t index : engines_) {
+      const Result<std::unique_ptr<Engine>> engine = context_.make_engine(index);
+      if (!engine) return tl::unexpected(engine.error());
+      runs_.push_back(run_alone(**engine, request_, context_.model().shape(),
+                                context_.point().budget.prefill_tokens, capture));
+    }
+    return {};
+  }
+
+  // Index of the first output in which the lone runs differ; kCaptureLast where they do not.
+  std::uint32_t first_parting() const {
+    std::size_t shared = runs_.front().digests.size();
+    for (const SoloRun& run : runs_) {
+      const auto [here, there] =
+          std::mismatch(runs_.front().digests.begin(), runs_.front().digests.end(),
+                        run.digests.begin(), run.digests.end());
+      shared = std::min(shared, static_cast<std::size_t>(here - runs_.front().digests.begin()));
+    }
+    const bool all_alike = std::all_of(runs_.begin(), runs_.end(), [&](const SoloRun& run) {
+      return run.digests.size() == shared;
+    });
+    return all_alike ? kCaptureLast : static_cast<std::uint32_t>(shared);
+  }
+
+  // The engines agree when the request is alone: whichever log says otherwise is wrong.
+  void mark_logs_unlike_confirmed() {
+    const OracleFinding finding = oracle_.check_all(request_, runs_.front().captured);
+    if (!finding.right) return mark_all(finding.reason);
+    for (const std::size_t engine : engines_) {
+      for (const EventLog& log : logs_[engine]) {
+        const RequestRecord* record = finished_record(log, request_.id);
+        if (record == nullptr || record->output_digest == runs_.front().chain) continue;
+        mark(engine, fmt::format("request {}: repeat {} gave another output than the same request "
+                                 "alone, which the oracle confirms",
+                                 request_.id, log.repeat));
+      }
+    }
+  }
+
+  void mark_wrong_side(std::uint32_t parting) {
+    std::vector<std::size_t> confirmed;  // positions in engines_
+    for (std::size_t i = 0; i < engines_.size(); ++i) {
+      const OracleFinding finding = oracle_.check_last(request_, runs_[i].captured);
+      if (finding.right) {
+        confirmed.push_back(i);
+      } else {
+        mark(engines_[i], finding.reason);
+      }
+    }
+    std::set<std::uint64_t> digests;
+    for (const std::size_t i : confirmed) digests.insert(runs_[i].digests[parting]);
+    if (digests.size() > 1) mark_false_digests(confirmed, parting);
+  }
+
+  // The outputs are all right to within the tolerance and yet differ, or only their digests do.
+  void mark_false_digests(const std::vector<std::size_t>& confirmed, std::uint32_t parting) {
+    std::vector<std::size_t> honest;
+    for (const std::size_t i : confirmed) {
+      const auto bytes = std::as_bytes(std::span(runs_[i].captured.output));
+      if (runs_[i].digests[parting] == hash_bytes(bytes)) honest.push_back(i);
+    }
+    std::set<std::uint64_t> digests;
+    for (const std::size_t i : honest) digests.insert(runs_[i].digests[parting]);
+    const bool settled = digests.size() == 1;
+    for (const std::size_t i : confirmed) {
+      if (settled && std::count(honest.begin(), honest.end(), i) > 0) continue;
+      mark(engines_[i],
+           settled ? fmt::format("request {}: the digest of output {} is not that of its bytes",
+                                 request_.id, parting)
+                   : fmt::format("request {}: exact engines differ in output {}, and the oracle "
+                                 "cannot tell which is right",
+                                 request_.id, parting));
+    }
+  }
+
+  const PointContext& context_;
+  OracleChecker& oracle_;
+  std::span<const std::vector<EventLog>> logs_;
+  std::span<EngineVerdict> verdicts_;
+  Request request_;
+  std::vector<std::size_t> engines_;
+  std::vector<SoloRun> runs_;  // by position in engines_
+};
+
+std::vector<bool> standing(const PointContext& context, std::span<const EngineVerdict> verdicts) {
+  std::vector<bool> judged(verdicts.size());
+  for (std::size_t i = 0; i < verdicts.size(); ++i) {
+    judged[i] = is_judged(context.engine_infos()[i]) && !verdicts[i].incorrect;
+  }
+  return judged;
+}
+
+std::vector<std::size_t> engines_that_finished(std::span<const std::vector<EventLog>> logs,
+                                               const std::vector<bool>& judged, RequestId id) {
+  std::vector<std::size_t> engines;
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    if (judged[i] && std::any_of(logs[i].begin(), logs[i].end(), [&](const EventLog& log) {
+          return finished_record(log, id) != nullptr;
+        })) {
+      engines.push_back(i);
+    }
+  }
+  return engines;
+}
+
+// Ids of all samples of judged engines, ascending, distinct.
+std::vector<RequestId> sampled_requests(std::span<const std::vector<EventLog>> logs,
+                                        const std::vector<bool>& judged) {
+  std::set<RequestId> ids;
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    if (!judged[i]) continue;
+    for (const EventLog& log : logs[i]) {
+      for (const OutputSample& sample : log.samples) ids.insert(sample.request);
+    }
+  }
+  return {ids.begin(), ids.end()};
+}
+
+}  // namespace
+
+std::optional<RequestId> first_disagreement(std::span<const std::vector<EventLog>> logs,
+                                            const std::vector<bool>& judged) {
+  std::vector<const EventLog*> all;
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    if (!judged[i]) continue;
+    for (const EventLog& log : logs[i]) all.push_back(&log);
+  }
+  std::size_t requests = 0;
+  for (const EventLog* log : all) requests = std::max(requests, log->requests.size());
+  for (RequestId id = 0; id < requests; ++id) {
+    const RequestRecord* first = nullptr;
+    for (const EventLog* log : all) {
+      const RequestRecord* record = finished_record(*log, id);
+      if (record == nullptr) continue;
+      if (first == nullptr) first = record;
+      if (record->output_digest != first->output_digest) return id;
+    }
+  }
+  return std::nullopt;
+}
+
+Status settle_disagreements(const PointContext& context, OracleChecker& oracle,
+                            std::span<const std::vector<EventLog>> logs,
+                            std::span<EngineVerdict> verdicts) {
+  while (true) {
+    const std::vector<bool> judged = standing(context, verdicts);
+    const std::optional<RequestId> disputed = first_disagreement(logs, judged);
+    if (!disputed) return {};
+    Result<std::vector<Request>> request =
+        context.find_requests(std::span<const RequestId>(&*disputed, 1));
+    if (!request) return tl::unexpected(request.error());
+    Dispute dispute(context, oracle, logs, verdicts, std::move(request->front()));
+    const Status settled = dispute.settle(engines_that_finished(logs, judged, *disputed));
+    if (!settled) return settled;
+    KVRM_CHECK(standing(context, verdicts) != judged);
+  }
+}
+
+Status check_samples(const PointContext& context, OracleChecker& oracle,
+                     std::span<const std::vector<EventLog>> logs,
+                     std::span<EngineVerdict> verdicts) {
+  const std::vector<bool> judged = standing(context, verdicts);
+  const std::vector<RequestId> ids = sampled_requests(logs, judged);
+  const Result<std::vector<Request>> requests = context.find_requests(ids);
+  if (!requests) return tl::unexpected(requests.error());
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    if (!judged[i]) continue;
+    EngineVerdict& verdict = verdicts[i];
+    for (const EventLog& log : logs[i]) {
+      for (const OutputSample& sample : log.samples) {
+        const auto place = std::lower_bound(ids.begin(), ids.end(), sample.request) - ids.begin();
+        const OracleFinding finding =
+            oracle.check_all((*requests)[static_cast<std::size_t>(place)], sample);
+        ++verdict.oracle_samples;
+        verdict.oracle_error_max = std::max(verdict.oracle_error_max, finding.error);
+        if (finding.right || verdict.incorrect) continue;
+        verdict.incorrect = true;
+        verdict.reason = finding.reason;
+      }
+    }
+  }
+  return {};
+}
+
+std::uint64_t common_output_digest(const PointContext& context,
+                                   std::span<const std::vector<EventLog>> logs) {
+  std::set<std::uint64_t> digests;
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    if (!is_judged(context.engine_infos()[i])) continue;
+    for (const EventLog& log : logs[i]) digests.insert(log.output_digest);
+  }
+  return digests.size() == 1 ? *digests.begin() : 0;
+}
+
+}  // namespace kvrm
