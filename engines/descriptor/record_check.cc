@@ -1,6 +1,7 @@
 #include "engines/descriptor/record_check.h"
 
 #include "harness/base/units.h"
+#include "kernels/linear/linear.h"
 
 namespace kvrm {
 namespace {

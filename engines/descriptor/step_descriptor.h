@@ -30,6 +30,7 @@ class StepDescriptor {
   // Of the last replay. Anything but ok means that the record did not arrive as it was built.
   ApplyStatus status() const { return channel_->status; }
 
+  const StepLimits& limits() const { return limits_; }
   const StepImage& image() const { return image_; }  // fixed addresses in device memory
   std::span<const std::byte> image_bytes() const { return {image_buffer_.data(), image_size_}; }
   std::size_t device_bytes() const { return image_buffer_.bytes() + channel_buffer_.bytes(); }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "harness/base/units.h"
+#include "kernels/linear/linear.h"
 
 namespace kvrm {
 namespace {
@@ -36,18 +37,18 @@ void clear_step_image(std::byte* memory, const StepImageShape& shape) {
   std::memset(memory, 0, step_image_bytes(shape));
   const RowArrays& rows = place_step_image(memory, shape).rows;
   for (std::uint32_t row = 0; row < round_up(shape.slots, kRowTile); ++row) {
-    rows.token[row] = kNoToken;
-    rows.write_slot[row] = kNoWrite;
-    rows.history[row] = row < shape.slots ? row : 0;
+    set_row(rows, row, {.history = row < shape.slots ? row : 0});
   }
 }
 
 void write_slot_edit(const StepImage& image, const SlotEdit& edit, TokenId token) {
-  image.rows.token[edit.slot] = token;
-  image.rows.position[edit.slot] = edit.length > 0 ? edit.length - 1 : 0;
-  image.rows.length[edit.slot] = edit.length;
-  image.rows.write_slot[edit.slot] = edit.write_slot;
-  image.rows.content_key[edit.slot] = edit.content_key;
+  set_row(image.rows, edit.slot,
+          {.token = token,
+           .position = edit.length > 0 ? edit.length - 1 : 0,
+           .length = edit.length,
+           .history = edit.slot,
+           .write_slot = edit.write_slot,
+           .content_key = edit.content_key});
 }
 
 void write_table_edit(const StepImage& image, const StepImageShape& shape, const TableEdit& edit) {

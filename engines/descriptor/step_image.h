@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engines/decoder/decoder.h"
+#include "engines/decoder/row_arrays.h"
 #include "harness/base/ids.h"
 #include "harness/contract/step_descriptor.h"
 #include "kernels/page/page.h"
@@ -34,7 +34,7 @@ StepImage place_step_image(std::byte* memory, const StepImageShape& shape);
 void clear_step_image(std::byte* memory, const StepImageShape& shape);
 
 // Replaces the slot's per-row fields. `token` is the token that the row consumes, wherever it came
-// from. `history` never changes: a slot's tables are its own.
+// from. `history` is the slot itself: its tables are its own.
 void write_slot_edit(const StepImage& image, const SlotEdit& edit, TokenId token);
 void write_table_edit(const StepImage& image, const StepImageShape& shape, const TableEdit& edit);
 
