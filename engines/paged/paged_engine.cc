@@ -1,0 +1,223 @@
+#include "engines/paged/paged_engine.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "engines/decoder/decoder.h"
+#include "engines/history/pooled_histories.h"
+#include "engines/paged/block_tables.h"
+#include "engines/paged/bucket_graphs.h"
+#include "harness/base/units.h"
+#include "kernels/linear/linear.h"
+
+namespace kvrm {
+namespace {
+
+// What a paged engine is made of; everything that can fail has been made already.
+struct Parts {
+  PooledHistories histories;
+  Decoder decoder;
+  BlockTables tables;
+  Buffer row_memory;  // RowArrays of max_batch rows
+};
+
+Result<Parts> make_parts(const EngineSpec& spec, const DecoderModel& model,
+                         const KernelSet& kernels, Device& device) {
+  const Result<PoolPlan> plan = plan_pool(spec, model.shape(), StagingView::none);
+  if (!plan) return tl::unexpected(plan.error());
+  auto histories = PooledHistories::make(spec, *plan, model, kernels, device);
+  if (!histories) return tl::unexpected(histories.error());
+  auto decoder = Decoder::make(model, kernels, device, plan->slots, plan->slots);
+  if (!decoder) return tl::unexpected(decoder.error());
+  auto tables = BlockTables::make(device, plan->slots, plan->max_blocks_per_history);
+  if (!tables) return tl::unexpected(tables.error());
+  auto rows = device.allocate(MemoryPurpose::metadata, row_arrays_bytes(plan->slots));
+  if (!rows) return tl::unexpected(rows.error());
+  return Parts{std::move(*histories), std::move(*decoder), std::move(*tables), std::move(*rows)};
+}
+
+class PagedEngine final : public Engine {
+ public:
+  PagedEngine(const EngineSpec& spec, Parts parts, Device& device);
+
+  // Turns a `paged` into a `paged_graph`.
+  void record_graphs(const BucketGrid& grid);
+
+ private:
+  const EngineInfo& do_info() const override { return histories_.info(); }
+  bool do_admit(const Admission& admission) override { return histories_.admit(admission); }
+  StepResult do_prefill(const PrefillChunk& chunk) override {
+    return {.rows = histories_.prefill(chunk), .phases = {}};
+  }
+  bool do_extend(SlotIndex slot) override { return histories_.extend(slot); }
+  void do_submit(const StepPlan& step) override;
+  StepResult do_collect() override;
+  void do_release(SlotIndex slot) override;
+  EngineUsage do_usage() const override;
+
+  std::uint32_t chunks_of(std::span<const SlotIndex> slots) const;
+  void fill_rows(std::span<const SlotIndex> slots, std::uint32_t rows);
+  void append_step(OpList& ops, std::uint32_t rows, std::uint32_t chunks) const;
+  void launch_eagerly(std::uint32_t rows, std::uint32_t chunks);
+
+  Device& device_;
+  PooledHistories histories_;
+  Decoder decoder_;
+  BlockTables tables_;
+  Buffer row_memory_;
+  RowArrays rows_;
+  std::vector<LayerKv> layers_;
+  std::uint32_t chunk_tokens_ = 0;
+  std::unique_ptr<BucketGraphs> graphs_;  // null: `paged`
+  OpList eager_ops_;
+  std::vector<SlotIndex> step_slots_;
+  std::vector<RowResult> results_;
+  PhaseTimes phases_;
+  std::uint64_t launch_hash_ = 0;
+};
+
+PagedEngine::PagedEngine(const EngineSpec& spec, Parts parts, Device& device)
+    : device_(device),
+      histories_(std::move(parts.histories)),
+      decoder_(std::move(parts.decoder)),
+      tables_(std::move(parts.tables)),
+      row_memory_(std::move(parts.row_memory)),
+      rows_(place_row_arrays(row_memory_.data(), histories_.plan().slots)),
+      chunk_tokens_(decoder_.model().shape().chunk_tokens()) {
+  const KvSource source{.addressing = KvAddressing::table,
+                        .prefetch_runs = spec.options.prefetch == Prefetch::run ? 1U : 0U,
+                        .block_table = tables_.data(),
+                        .table_stride = tables_.stride()};
+  for (std::uint32_t layer = 0; layer < histories_.plan().layers; ++layer) {
+    layers_.push_back(histories_.layer_kv(layer, source));
+  }
+  clear_rows(rows_, 0, static_cast<std::uint32_t>(round_up(histories_.plan().slots, kRowTile)));
+}
+
+void PagedEngine::record_graphs(const BucketGrid& grid) {
+  graphs_ = std::make_unique<BucketGraphs>(
+      grid, device_, [this](OpList& ops, std::uint32_t rows, std::uint32_t chunks) {
+        append_step(ops, rows, chunks);
+      });
+  histories_.counters().captures += graphs_->captures();
+}
+
+void PagedEngine::append_step(OpList& ops, std::uint32_t rows, std::uint32_t chunks) const {
+  decoder_.append_step(ops,
+                       {.rows = rows, .first_output_row = 0, .output_rows = rows, .chunks = chunks},
+                       rows_, layers_);
+}
+
+void PagedEngine::do_submit(const StepPlan& step) {
+  KVRM_CHECK(!step.slots.empty());
+  const Nanoseconds start = device_.clock().now();
+  const auto active = static_cast<std::uint32_t>(step.slots.size());
+  const std::uint32_t chunks = chunks_of(step.slots);
+  BucketGraph* bucket = graphs_ ? graphs_->find(active, chunks) : nullptr;
+  const std::uint32_t rows = bucket != nullptr ? bucket->rows : active;
+  step_slots_.assign(step.slots.begin(), step.slots.end());
+  histories_.begin_step(step, rows);
+  const Nanoseconds planned = device_.clock().now();
+  fill_rows(step.slots, rows);
+  const Nanoseconds committed = device_.clock().now();
+  EngineCounters& counters = histories_.counters();
+  if (bucket != nullptr) {
+    bucket->graph.replay(device_);
+    launch_hash_ = bucket->graph.launch_hash();
+    ++counters.replays;
+  } else {
+    launch_eagerly(rows, chunks);
+    counters.fallbacks += graphs_ ? 1 : 0;
+  }
+  phases_ = {.plan = planned - start,
+             .commit = committed - planned,
+             .replay = device_.clock().now() - committed};
+}
+
+// Chunks of the longest row; extend() has made room for the new position already.
+std::uint32_t PagedEngine::chunks_of(std::span<const SlotIndex> slots) const {
+  std::uint32_t longest = 0;
+  for (const SlotIndex slot : slots) longest = std::max(longest, histories_.length(slot));
+  return static_cast<std::uint32_t>(divide_up(longest, chunk_tokens_));
+}
+
+void PagedEngine::fill_rows(std::span<const SlotIndex> slots, std::uint32_t rows) {
+  for (std::uint32_t row = 0; row < slots.size(); ++row) {
+    const SlotIndex slot = slots[row];
+    tables_.sync(slot, histories_.table(slot));
+    const DecodeRow decode = histories_.decode_row(slot);
+    set_row(rows_, row,
+            {.token = decode.token,
+             .position = decode.length - 1,
+             .length = decode.length,
+             .history = slot,
+             .write_slot = decode.write_slot,
+             .content_key = decode.content_key});
+    histories_.counters().groups += histories_.run_count(slot);
+  }
+  clear_rows(rows_, static_cast<std::uint32_t>(slots.size()),
+             static_cast<std::uint32_t>(round_up(rows, kRowTile)));
+}
+
+void PagedEngine::launch_eagerly(std::uint32_t rows, std::uint32_t chunks) {
+  eager_ops_.clear();
+  append_step(eager_ops_, rows, chunks);
+  for (const Op& op : eager_ops_.ops()) device_.launch(op);
+  histories_.counters().launches += eager_ops_.ops().size();
+}
+
+StepResult PagedEngine::do_collect() {
+  const Nanoseconds start = device_.clock().now();
+  results_.clear();
+  for (std::uint32_t row = 0; row < step_slots_.size(); ++row) {
+    results_.push_back(row_result(decoder_.output(), row, step_slots_[row]));
+  }
+  histories_.finish_step(results_);
+  phases_.sample = device_.clock().now() - start;
+  return {.rows = results_, .phases = phases_};
+}
+
+void PagedEngine::do_release(SlotIndex slot) {
+  histories_.release(slot);
+  tables_.clear(slot);
+}
+
+EngineUsage PagedEngine::do_usage() const {
+  EngineUsage usage{.memory = histories_.memory(),
+                    .counters = histories_.counters(),
+                    .launch_hash = launch_hash_,
+                    .launch_hash_changes = graphs_ ? graphs_->launch_hash_changes() : 0};
+  usage.memory.graph_bytes = graphs_ ? graphs_->bytes() : 0;
+  usage.memory.metadata_bytes += tables_.bytes() + row_memory_.bytes() + eager_ops_.bytes();
+  return usage;
+}
+
+Result<std::unique_ptr<PagedEngine>> make(const EngineSpec& spec, const DecoderModel& model,
+                                          const KernelSet& kernels, Device& device) {
+  return make_parts(spec, model, kernels, device).map([&](Parts parts) {
+    return std::make_unique<PagedEngine>(spec, std::move(parts), device);
+  });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> make_paged_engine(const EngineSpec& spec, const DecoderModel& model,
+                                                  const KernelSet& kernels, Device& device) {
+  return make(spec, model, kernels, device)
+      .map([](std::unique_ptr<PagedEngine> engine) -> std::unique_ptr<Engine> { return engine; });
+}
+
+Result<std::unique_ptr<Engine>> make_paged_graph_engine(const EngineSpec& spec,
+                                                        const DecoderModel& model,
+                                                        const KernelSet& kernels, Device& device) {
+  const Result<BucketGrid> grid = bucket_grid(spec, model.shape());
+  if (!grid) return tl::unexpected(grid.error());
+  return make(spec, model, kernels, device)
+      .map([&](std::unique_ptr<PagedEngine> engine) -> std::unique_ptr<Engine> {
+        engine->record_graphs(*grid);
+        return engine;
+      });
+}
+
+}  // namespace kvrm
