@@ -1,5 +1,5 @@
 // From event logs to results: every metric of DESIGN 14 for the engines of one point, and their
-// paired comparisons.
+// paired comparisons. What each metric means stands in dictionary.h.
 #pragma once
 
 #include <span>
@@ -17,5 +17,9 @@ namespace kvrm {
 std::vector<Comparison> summarise_point(const ExperimentPoint& point,
                                         std::span<EngineResult> engines,
                                         std::span<const std::vector<EventLog>> logs);
+
+// p99 of the generator's lag in ms over all requests of these runs, warm-up included: what is held
+// against driver.generator_lag_budget_ms. 0 without requests.
+double generator_lag_ms_p99(std::span<const EventLog> logs);
 
 }  // namespace kvrm
