@@ -8,28 +8,16 @@
 #include <span>
 
 #include "engines/decoder/decoder_model.h"
+#include "engines/decoder/row_arrays.h"
 #include "engines/graph/op_list.h"
 #include "harness/base/result.h"
+#include "harness/base/units.h"
+#include "harness/contract/engine.h"
 #include "harness/device/device.h"
 #include "kernels/attention/attention.h"
 #include "kernels/dispatch/kernel_set.h"
 
 namespace kvrm {
-
-// The per-row inputs of a step, in device memory at fixed addresses. All arrays have capacity for a
-// whole number of row tiles (kRowTile); every field of every row is defined, padding rows included.
-struct RowArrays {
-  TokenId* token = nullptr;  // kNoToken for padding and attention_only
-  std::uint32_t* position = nullptr;
-  std::uint32_t* length = nullptr;  // positions attention reads, the row's own included; 0: padding
-  std::uint32_t* history = nullptr;     // row of the KV source's tables
-  std::uint64_t* write_slot = nullptr;  // where the row's key and value go; kNoWrite: nowhere
-  std::uint64_t* content_key = nullptr;
-};
-
-// Bytes that RowArrays for `rows` rows take, and the arrays laid out in them.
-std::size_t row_arrays_bytes(std::uint32_t rows);
-RowArrays place_row_arrays(std::byte* memory, std::uint32_t rows);
 
 // KV of one layer as a step sees it: where new keys and values are written and where attention
 // reads.
@@ -56,33 +44,100 @@ struct DecoderOutput {
   std::uint32_t value_count = 0;  // vocabulary, or layers * query_heads * head_dim
 };
 
+// The result of output row `row`, as an engine hands it on.
+RowResult row_result(const DecoderOutput& output, std::uint32_t row, SlotIndex slot);
+
+// Memory for attention partials; a launch that needs more is cut into groups of rows.
+inline constexpr std::size_t kPartialBytesMax = 64 * kMiB;
+
 // Activations and outputs for up to max_rows rows at fixed addresses, and the operations over them.
 class Decoder {
  public:
-  // max_output_rows bounds StepShape::output_rows.
+  using BeforeAttention = std::function<void(OpList&, std::uint32_t layer)>;
+
+  // max_output_rows bounds StepShape::output_rows. Activations are undefined between steps, and
+  // nothing reads what a step has not written.
   static Result<Decoder> make(const DecoderModel& model, const KernelSet& kernels, Device& device,
-                              std::uint32_t max_rows, std::uint32_t max_output_rows);
+                              std::uint32_t max_rows, std::uint32_t max_output_rows,
+                              std::size_t partial_bytes = kPartialBytesMax);
 
   // Appends a whole step. `layers` has one entry a layer. `before_attention`, where given, may
   // append operations between a layer's writes and its attention (a staging copy).
-  void append_step(
-      OpList& ops, const StepShape& shape, const RowArrays& rows, std::span<const LayerKv> layers,
-      const std::function<void(OpList&, std::uint32_t layer)>& before_attention = {}) const;
+  void append_step(OpList& ops, const StepShape& shape, const RowArrays& rows,
+                   std::span<const LayerKv> layers,
+                   const BeforeAttention& before_attention = {}) const;
 
   const DecoderOutput& output() const { return output_; }
   const DecoderModel& model() const { return *model_; }
+  // All activations and outputs, for tests that poison them.
+  std::span<std::byte> activations() const { return memory_.as<std::byte>(); }
 
  private:
+  struct Rows {  // rows [first, first + count) of a step
+    std::uint32_t first = 0;
+    std::uint32_t count = 0;
+  };
+  // Where activations lie. Every array has a row tile to spare, so that products may start at any
+  // row.
+  struct Activations {
+    float* hidden = nullptr;     // [rows, model_dim]; decoder, as all to gate_up
+    float* normed = nullptr;     // [rows, model_dim]
+    float* qkv = nullptr;        // [rows, query_heads + 2 * kv_heads, head_dim]
+    float* attention = nullptr;  // [rows, query_heads, head_dim]
+    float* delta = nullptr;      // [rows, model_dim]
+    float* gate_up = nullptr;    // [rows, 2 * hidden_dim]
+    float* query = nullptr;      // [output rows, query_heads, head_dim]; attention_only
+    float* key_value = nullptr;  // [rows, 2 * kv_heads, head_dim]; attention_only
+    float* values = nullptr;     // [output rows, value_stride]
+    float* partial = nullptr;    // [rows of a group, chunks, query_heads, partial_stride]
+    TokenId* token = nullptr;
+    std::uint64_t* digest = nullptr;
+  };
+  struct AttentionCall {
+    Rows rows;                     // of the row arrays
+    const float* query = nullptr;  // of the first row
+    std::uint32_t query_stride = 0;
+    float* output = nullptr;
+    std::uint32_t output_stride = 0;
+  };
+
   Decoder() = default;
-  void append_decoder_layer(
-      OpList& ops, const StepShape& shape, const RowArrays& rows, const LayerKv& kv,
-      std::uint32_t layer,
-      const std::function<void(OpList&, std::uint32_t)>& before_attention) const;
+  void set_output();
+  std::size_t place_activations(std::byte* memory, std::uint32_t max_rows,
+                                std::uint32_t max_output_rows);
+
+  // The whole Llama (decoder.cc).
+  void append_decoder(OpList& ops, const StepShape& shape, const RowArrays& rows,
+                      std::span<const LayerKv> layers, const BeforeAttention& hook) const;
+  void append_projection(OpList& ops, Rows range, const RowArrays& rows, const LayerKv& kv,
+                         std::uint32_t layer) const;
+  void append_feed_forward(OpList& ops, Rows range, std::uint32_t layer) const;
+  void append_logits(OpList& ops, Rows range, const RowArrays& rows) const;
+  void append_add_norm(OpList& ops, Rows range, const float* delta,
+                       std::span<const float> weight) const;
+  void append_linear(OpList& ops, Rows range, const PackedLinear& weights, const float* x,
+                     std::uint32_t x_stride, float* y) const;
+
+  // The KV path alone (attention_only.cc).
+  void append_attention_only(OpList& ops, const StepShape& shape, const RowArrays& rows,
+                             std::span<const LayerKv> layers, const BeforeAttention& hook) const;
+  void append_content(OpList& ops, Rows range, const RowArrays& rows, float* query,
+                      std::uint32_t layer) const;
+
+  // Both (decoder_attention.cc).
+  void append_kv_write(OpList& ops, Rows range, const RowArrays& rows, const LayerKv& kv,
+                       const float* key, std::uint32_t row_stride) const;
+  void append_attention(OpList& ops, const StepShape& shape, const RowArrays& rows,
+                        const LayerKv& kv, const AttentionCall& call) const;
 
   const DecoderModel* model_ = nullptr;
   KernelSet kernels_;
+  Buffer memory_;
+  Activations activations_;
+  std::size_t partial_floats_ = 0;
+  std::uint32_t max_rows_ = 0;
+  std::uint32_t max_output_rows_ = 0;
   DecoderOutput output_;
-  // private members: activation buffers
 };
 
 }  // namespace kvrm

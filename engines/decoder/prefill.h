@@ -17,6 +17,8 @@ class Prefill {
   // Chunks of up to max_rows positions.
   static Result<Prefill> make(const DecoderModel& model, const KernelSet& kernels, Device& device,
                               std::uint32_t max_rows);
+  // max_rows that suits a budget of prefill_tokens, the same for every engine.
+  static std::uint32_t rows_for_budget(std::uint32_t prefill_tokens);
 
   struct Chunk {
     std::uint32_t first = 0;  // position of the first row
@@ -28,12 +30,22 @@ class Prefill {
     std::function<std::uint64_t(std::uint32_t position)> write_slot;
   };
   // Runs the chunk to its end; a longer one is cut into pieces of max_rows. The result's slot is
-  // left 0.
+  // left 0; it is empty unless the chunk is the last one.
   RowResult run(const Chunk& chunk, std::span<const LayerKv> layers);
 
+  // All activations and outputs, for tests that poison them.
+  std::span<std::byte> activations() const { return decoder_.activations(); }
+
  private:
-  Prefill() = default;
-  // private members: decoder, row arrays buffer, op list
+  Prefill(Decoder decoder, Buffer row_memory, Device& device, std::uint32_t max_rows);
+  void fill_rows(const Chunk& chunk, std::uint32_t first, std::uint32_t count) const;
+
+  Decoder decoder_;
+  Buffer row_memory_;
+  RowArrays rows_;
+  Device* device_;
+  std::uint32_t max_rows_;
+  OpList ops_;
 };
 
 }  // namespace kvrm

@@ -1,0 +1,61 @@
+// The parts of a layer that touch KV memory, the same for both kinds of model.
+#include <algorithm>
+#include <cmath>
+
+#include "engines/decoder/decoder.h"
+#include "harness/base/check.h"
+
+namespace kvrm {
+
+// Keys of the first row at `key`, its values right behind them.
+void Decoder::append_kv_write(OpList& ops, Rows range, const RowArrays& rows, const LayerKv& kv,
+                              const float* key, std::uint32_t row_stride) const {
+  AppendKvArgs args;
+  args.layout = kv.layout;
+  args.pool = kv.write_pool;
+  args.key = key;
+  args.value = key + std::size_t{kv.layout.kv_heads} * kv.layout.head_dim;
+  args.write_slot = rows.write_slot + range.first;
+  args.row_stride = row_stride;
+  ops.add(kernels_.append_kv, args, range.count);
+}
+
+void Decoder::append_attention(OpList& ops, const StepShape& shape, const RowArrays& rows,
+                               const LayerKv& kv, const AttentionCall& call) const {
+  const ModelShape& model = model_->shape();
+  const std::size_t partials_of_row =
+      std::size_t{shape.chunks} * model.query_heads * partial_stride(model.head_dim);
+  const auto group = static_cast<std::uint32_t>(
+      std::min<std::size_t>(partial_floats_ / partials_of_row, call.rows.count));
+  KVRM_CHECK_LE(1U, group);
+  AttentionArgs fold;
+  fold.layout = kv.layout;
+  fold.source = kv.source;
+  fold.chunks = shape.chunks;
+  fold.query_heads = model.query_heads;
+  fold.tile_tokens = model.tile_tokens;
+  fold.split_tiles = model.split_tiles;
+  fold.compute_length = shape.compute_length;
+  fold.scale = 1.0F / std::sqrt(static_cast<float>(model.head_dim));
+  fold.query_stride = call.query_stride;
+  fold.partial = activations_.partial;
+  AttentionMergeArgs merge;
+  merge.chunks = shape.chunks;
+  merge.query_heads = model.query_heads;
+  merge.head_dim = model.head_dim;
+  merge.chunk_tokens = model.chunk_tokens();
+  merge.output_stride = call.output_stride;
+  merge.partial = activations_.partial;
+  for (std::uint32_t done = 0; done < call.rows.count; done += group) {
+    const std::uint32_t first = call.rows.first + done;
+    fold.rows = merge.rows = std::min(group, call.rows.count - done);
+    fold.query = call.query + std::size_t{done} * call.query_stride;
+    fold.length = merge.length = rows.length + first;
+    fold.history = rows.history + first;
+    merge.output = call.output + std::size_t{done} * call.output_stride;
+    ops.add(kernels_.attention, fold, fold.rows * fold.chunks);
+    ops.add(kernels_.attention_merge, merge, merge.rows);
+  }
+}
+
+}  // namespace kvrm

@@ -1,0 +1,245 @@
+// Decode and prefill over contiguous KV: bit-identical however a history is cut into chunks, steps
+// and row groups, and whatever memory held before.
+#include "engines/decoder/decoder.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <set>
+#include <vector>
+
+#include "engines/decoder/attention_work.h"
+#include "engines/decoder/contiguous_kv.h"
+#include "engines/decoder/prefill.h"
+#include "engines/decoder/test_models.h"
+#include "harness/base/units.h"
+#include "harness/contract/content.h"
+#include "kernels/page/page.h"
+
+namespace kvrm {
+namespace {
+
+using testing_models::cpu;
+using testing_models::take;
+using testing_models::tiny_model;
+
+constexpr std::uint32_t kBlockTokens = 16;
+constexpr std::uint64_t kContentKey = 0x5eed;
+
+KernelSet kernels() { return take(select_kernels("auto")); }
+
+void poison(std::span<std::byte> memory) {
+  const std::uint32_t nan = 0x7fc0'7fc0U;  // NaN as f32, f16 and bf16
+  for (std::size_t i = 0; i + sizeof(nan) <= memory.size(); i += sizeof(nan)) {
+    std::memcpy(memory.data() + i, &nan, sizeof(nan));
+  }
+}
+
+std::vector<std::uint32_t> bits(std::span<const float> values) {
+  std::vector<std::uint32_t> result(values.size());
+  std::memcpy(result.data(), values.data(), values.size_bytes());
+  return result;
+}
+
+// One history over contiguous KV, prefilled in pieces; row `kHistory` of several, so that its place
+// matters.
+class History {
+ public:
+  static constexpr std::uint32_t kHistory = 1;
+
+  explicit History(const DecoderModel& model, Device& device, std::uint32_t prefill_rows = 64)
+      : model_(model),
+        device_(device),
+        kv_(take(
+            ContiguousKv::make(model.shape(), kBlockTokens, model.shape().max_len, 3, device))),
+        prefill_(take(Prefill::make(model, kernels(), device, prefill_rows))) {
+    poison(kv_.memory());
+    poison(prefill_.activations());
+  }
+
+  static std::vector<TokenId> tokens(const DecoderModel& model, std::uint32_t count) {
+    std::vector<TokenId> tokens;
+    if (model.shape().kind == ModelKind::attention_only) return tokens;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      tokens.push_back(content_token(kContentKey, i, model.shape().vocabulary));
+    }
+    return tokens;
+  }
+
+  RowResult prefill(std::uint32_t first, std::uint32_t count, bool last) {
+    const std::vector<TokenId> all = tokens(model_, first + count);
+    Prefill::Chunk chunk;
+    chunk.first = first;
+    chunk.count = count;
+    chunk.last = last;
+    chunk.history = kHistory;
+    chunk.content_key = kContentKey;
+    if (!all.empty()) chunk.tokens = std::span(all).subspan(first, count);
+    chunk.write_slot = [&](std::uint32_t position) { return kv_.write_slot(kHistory, position); };
+    return prefill_.run(chunk, kv_.layers());
+  }
+
+  // One decode step of the history's position `position` as row `row` of `rows`, the others
+  // padding.
+  RowResult decode(const Decoder& decoder, const RowArrays& arrays, std::uint32_t position,
+                   std::uint32_t row, std::uint32_t rows) {
+    clear_rows(arrays, 0, static_cast<std::uint32_t>(round_up(rows, kRowTile)));
+    const std::vector<TokenId> all = tokens(model_, position + 1);
+    set_row(arrays, row,
+            {all.empty() ? kNoToken : all[position], position, position + 1, kHistory,
+             kv_.write_slot(kHistory, position), kContentKey});
+    StepShape shape;
+    shape.rows = shape.output_rows = rows;
+    shape.chunks = model_.shape().max_chunks();
+    OpList ops;
+    decoder.append_step(ops, shape, arrays, kv_.layers());
+    for (const Op& op : ops.ops()) device_.launch(op);
+    return row_result(decoder.output(), row, 0);
+  }
+
+  const ContiguousKv& kv() const { return kv_; }
+
+ private:
+  const DecoderModel& model_;
+  Device& device_;
+  ContiguousKv kv_;
+  Prefill prefill_;
+};
+
+struct Case {
+  ModelKind kind;
+  DType kv_dtype;
+};
+
+class DecoderTest : public testing::TestWithParam<Case> {
+ protected:
+  std::unique_ptr<DecoderModel> model_ = tiny_model(GetParam().kind, GetParam().kv_dtype);
+  std::unique_ptr<Device> device_ = cpu();
+};
+
+TEST_P(DecoderTest, PrefillInAnyChunkingEqualsOneChunk) {
+  constexpr std::uint32_t kTokens = 133;
+  History whole(*model_, *device_, 256);
+  const RowResult expected = whole.prefill(0, kTokens, true);
+  const auto expected_bits = bits(expected.output);
+  EXPECT_TRUE(std::all_of(expected.output.begin(), expected.output.end(),
+                          [](float value) { return std::isfinite(value); }));
+  for (const std::uint32_t size : {1U, 7U, 16U, 17U, 50U, 132U}) {
+    History cut(*model_, *device_, size == 50 ? 23 : 64);  // 50 is cut once more by the rows
+    RowResult result;
+    for (std::uint32_t first = 0; first < kTokens; first += size) {
+      const std::uint32_t count = std::min(size, kTokens - first);
+      result = cut.prefill(first, count, first + count == kTokens);
+    }
+    EXPECT_EQ(bits(result.output), expected_bits) << "chunks of " << size;
+    EXPECT_EQ(result.token, expected.token);
+    EXPECT_EQ(result.output_digest, expected.output_digest);
+  }
+}
+
+TEST_P(DecoderTest, DecodeAfterPrefillEqualsPrefillOfTheLongerHistory) {
+  constexpr std::uint32_t kPrompt = 29;
+  constexpr std::uint32_t kRows = 19;
+  History decoded(*model_, *device_);
+  decoded.prefill(0, kPrompt, true);
+  const Decoder decoder = take(Decoder::make(*model_, kernels(), *device_, kRows, kRows));
+  poison(decoder.activations());
+  const Buffer row_memory =
+      take(device_->allocate(MemoryPurpose::metadata, row_arrays_bytes(kRows)));
+  const RowArrays arrays = place_row_arrays(row_memory.data(), kRows);
+  for (std::uint32_t position = kPrompt; position < 100; ++position) {
+    const std::uint32_t row = position % kRows;
+    const RowResult result = decoded.decode(decoder, arrays, position, row, kRows);
+    const auto result_bits = bits(result.output);
+    History again(*model_, *device_, 128);
+    const RowResult expected = again.prefill(0, position + 1, true);
+    ASSERT_EQ(result_bits, bits(expected.output)) << "position " << position;
+    ASSERT_EQ(result.token, expected.token);
+    ASSERT_EQ(result.output_digest, expected.output_digest);
+  }
+}
+
+TEST_P(DecoderTest, GroupsOfRowsDoNotChangeTheResult) {
+  constexpr std::uint32_t kRows = 5;
+  History history(*model_, *device_);
+  history.prefill(0, 150, false);
+  const Buffer row_memory =
+      take(device_->allocate(MemoryPurpose::metadata, row_arrays_bytes(kRows)));
+  const RowArrays arrays = place_row_arrays(row_memory.data(), kRows);
+  std::vector<std::vector<std::uint32_t>> results;
+  for (const std::size_t partial_bytes : {kPartialBytesMax, std::size_t{1}}) {
+    const Decoder decoder =
+        take(Decoder::make(*model_, kernels(), *device_, kRows, kRows, partial_bytes));
+    poison(decoder.activations());
+    results.push_back(bits(history.decode(decoder, arrays, 150, 3, kRows).output));
+  }
+  EXPECT_EQ(results[0], results[1]);
+}
+
+TEST_P(DecoderTest, PaddingRowsGiveDefinedNothing) {
+  constexpr std::uint32_t kRows = 4;
+  History history(*model_, *device_);
+  history.prefill(0, 20, false);
+  const Decoder decoder = take(Decoder::make(*model_, kernels(), *device_, kRows, kRows));
+  poison(decoder.activations());
+  const Buffer row_memory =
+      take(device_->allocate(MemoryPurpose::metadata, row_arrays_bytes(kRows)));
+  history.decode(decoder, place_row_arrays(row_memory.data(), kRows), 20, 2, kRows);
+  const RowResult padding = row_result(decoder.output(), 0, 9);
+  EXPECT_EQ(padding.slot, 9U);
+  EXPECT_EQ(padding.token, kNoToken);
+  EXPECT_TRUE(std::all_of(padding.output.begin(), padding.output.end(),
+                          [](float value) { return value == 0; }));
+}
+
+TEST_P(DecoderTest, KeysAndValuesLieWhereTheirPositionSays) {
+  if (GetParam().kind != ModelKind::attention_only)
+    GTEST_SKIP() << "values of a Llama are not known";
+  constexpr std::uint32_t kTokens = 50;
+  History history(*model_, *device_);
+  history.prefill(0, kTokens, true);
+  const ModelShape& shape = model_->shape();
+  const KvLayout& layout = history.kv().layers()[0].layout;
+  std::set<float> seen;
+  for (std::uint32_t layer = 0; layer < shape.layers; ++layer) {
+    for (std::uint32_t position = 0; position < kTokens; ++position) {
+      const std::byte* block = history.kv().block(layer, History::kHistory, position);
+      const std::uint32_t token = position % kBlockTokens;
+      for (std::uint32_t element = 0; element < shape.kv_heads * shape.head_dim; ++element) {
+        const std::uint32_t head = element / shape.head_dim;
+        const std::uint32_t dim = element % shape.head_dim;
+        const float key = load_key(layout, block, head, token, dim);
+        ASSERT_EQ(key, content_value(kContentKey, ContentPart::key, layer, position, head, dim));
+        ASSERT_EQ(load_value(layout, block, head, token, dim),
+                  content_value(kContentKey, ContentPart::value, layer, position, head, dim));
+        seen.insert(key);
+      }
+    }
+  }
+  EXPECT_GT(seen.size(), 200U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, DecoderTest,
+    testing::Values(Case{ModelKind::decoder, DType::f32}, Case{ModelKind::decoder, DType::f16},
+                    Case{ModelKind::decoder, DType::bf16},
+                    Case{ModelKind::attention_only, DType::f32},
+                    Case{ModelKind::attention_only, DType::bf16}),
+    [](const auto& param) {
+      return std::string(param.param.kind == ModelKind::decoder ? "decoder_" : "attention_only_") +
+             std::string(dtype_name(param.param.kv_dtype));
+    });
+
+TEST(AttentionWork, CountsWholeLaneGroupsAndWhatIsMasked) {
+  EXPECT_EQ(attention_work(0, 0).attended, 0U);
+  EXPECT_EQ(attention_work(17, 0).attended, 32U);
+  EXPECT_EQ(attention_work(17, 0).masked, 15U);
+  EXPECT_EQ(attention_work(17, 100).attended, 112U);
+  EXPECT_EQ(attention_work(0, 100).masked, 112U);
+}
+
+}  // namespace
+}  // namespace kvrm
