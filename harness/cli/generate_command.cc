@@ -2,6 +2,8 @@
 // story.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -43,8 +45,8 @@ std::string experiment_text(const GenerateOptions& options, const ModelShape& sh
       "fixed, value: 1}}}}\n"
       "engines: [{{kind: {}}}]\n"
       "budget: {{kv_bytes: {}, max_batch: {}, max_len: {}, prefill_tokens: {}}}\n",
-      options.model, options.kv_dtype, options.backend, options.engine, 2 * kBatch * history_bytes,
-      kBatch, shape.max_len, kPrefillTokens);
+      std::filesystem::absolute(options.model).string(), options.kv_dtype, options.backend,
+      options.engine, 2 * kBatch * history_bytes, kBatch, shape.max_len, kPrefillTokens);
 }
 
 class GenerateCommand final : public Command {
@@ -110,7 +112,8 @@ class GenerateCommand final : public Command {
     for (const EngineEntry& entry : registry_.engines) request.engine_kinds.push_back(entry.kind);
     for (const BackendEntry& entry : registry_.backends)
       request.backend_kinds.push_back(entry.kind);
-    return parse_experiment_text(experiment_text(options_, (*model)->shape()), request);
+    request.text = experiment_text(options_, (*model)->shape());
+    return parse_experiment(request);
   }
 
   Status complete_text(const ExperimentPoint& point, const Model& model) const {

@@ -79,6 +79,16 @@ Result<ConfigNode> load_chain(const std::string& file, std::vector<std::string>&
 
 }  // namespace
 
+Result<ConfigNode> load_experiment_text(const std::string& text, const std::string& name) {
+  Result<ConfigNode> tree = load_yaml_text(text, name);
+  if (!tree) return tree;
+  if (Status status = check_document(*tree, name); !status)
+    return tl::unexpected<Error>(status.error());
+  if (Status status = resolve_paths(*tree, ""); !status)
+    return tl::unexpected<Error>(status.error());
+  return tree;
+}
+
 Result<ConfigNode> load_experiment_tree(const std::string& file) {
   std::vector<std::string> open_files;
   return load_chain(file, open_files);

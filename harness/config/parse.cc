@@ -103,7 +103,8 @@ std::string resolve(ConfigNode tree, const ParseRequest& request) {
 }  // namespace
 
 Result<Experiment> parse_experiment(const ParseRequest& request) {
-  Result<ConfigNode> tree = load_experiment_tree(request.file);
+  Result<ConfigNode> tree = request.text.empty() ? load_experiment_tree(request.file)
+                                                 : load_experiment_text(request.text, request.file);
   if (!tree) return tl::unexpected<Error>(tree.error());
   Result<std::vector<Override>> overrides = apply_overrides(request.overrides, *tree);
   if (!overrides) return tl::unexpected<Error>(overrides.error());

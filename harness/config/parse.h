@@ -10,7 +10,8 @@ namespace kvrm {
 
 struct ParseRequest {
   std::string file;
-  std::vector<std::string> overrides;      // --set key.path=value, in order
+  std::string text;                    // where not empty: read instead of the file, under its name
+  std::vector<std::string> overrides;  // --set key.path=value, in order
   std::vector<std::string> only_engines;   // --engine KIND_OR_LABEL; empty: all
   std::vector<std::string> engine_kinds;   // the registered kinds, for `engines[].kind`
   std::vector<std::string> backend_kinds;  // likewise for `backend.kind`
