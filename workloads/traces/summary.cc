@@ -1,4 +1,4 @@
-#include "workloads/traces/summarise_trace.h"
+#include "workloads/traces/summary.h"
 
 #include <algorithm>
 #include <array>
