@@ -22,18 +22,15 @@ Result<MergePolicy> merge_policy(const EngineSpec& spec, const PoolPlan& plan) {
                     "the blocks of a hole have no place: only 0 is allowed",
                     spec.label, options.max_gap_blocks));
   }
+  // A cap below one block still lets a block through: it is the least that can be moved.
   const std::uint64_t block = plan.layout.block_bytes();
-  if (options.max_group_bytes > 0 && options.max_group_bytes < block) {
-    return bad_input(
-        fmt::format("{}: merge.max_group_bytes is {}; one block of one layer takes {} bytes, and a "
-                    "group is at least that (0: no cap)",
-                    spec.label, options.max_group_bytes, block));
-  }
+  const std::uint64_t cap = options.max_group_bytes == 0
+                                ? 0
+                                : std::max<std::uint64_t>(options.max_group_bytes / block, 1);
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint32_t>::max();
   return MergePolicy{
       .max_gap_blocks = static_cast<std::uint32_t>(std::min(options.max_gap_blocks, kMost)),
-      .max_group_blocks =
-          static_cast<std::uint32_t>(std::min(options.max_group_bytes / block, kMost))};
+      .max_group_blocks = static_cast<std::uint32_t>(std::min(cap, kMost))};
 }
 
 StepLimits step_limits(const PoolPlan& plan, const ModelShape& shape) {
