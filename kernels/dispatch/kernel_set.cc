@@ -6,6 +6,7 @@
 #include "kernels/linear/linear_kernels.h"
 #include "kernels/page/page_kernels.h"
 #include "kernels/rowwise/rowwise_kernels.h"
+#include "kernels/simd/targets.h"
 
 namespace kvrm {
 namespace {
@@ -16,7 +17,7 @@ struct Target {
   const char* name;
   bool (*supported)();
   const AttentionKernels& (*attention)();
-  const PageKernels& (*page)();
+  const Kernel& (*append_kv)();
   const RowwiseKernels& (*rowwise)();
   const Kernel& (*linear)();
 };
@@ -25,29 +26,34 @@ bool always() { return true; }
 
 // Best first.
 constexpr std::array kTargets = {
-    Target{"reference", always, reference::attention_kernels, reference::page_kernels,
+    Target{"avx512", cpu_runs_avx512, N_AVX3::attention_kernels, N_AVX3::append_kv_kernel,
+           N_AVX3::rowwise_kernels, linear_onednn},
+    Target{"avx2", cpu_runs_avx2, N_AVX2::attention_kernels, N_AVX2::append_kv_kernel,
+           N_AVX2::rowwise_kernels, linear_onednn},
+    Target{"sse4", cpu_runs_sse4, N_SSE4::attention_kernels, N_SSE4::append_kv_kernel,
+           N_SSE4::rowwise_kernels, linear_onednn},
+    Target{"reference", always, reference::attention_kernels, reference::append_kv_kernel,
            reference::rowwise_kernels, linear_reference},
 };
 
 KernelSet kernels_of(const Target& target) {
   const AttentionKernels& attention = target.attention();
-  const PageKernels& page = target.page();
   const RowwiseKernels& rowwise = target.rowwise();
   KernelSet set;
   set.target = target.name;
   set.attention = &attention.attention;
   set.attention_merge = &attention.merge;
-  set.append_kv = &page.append_kv;
-  set.gather_groups = &page.gather_groups;
-  set.copy_blocks = &page.copy_blocks;
+  set.append_kv = &target.append_kv();
+  set.gather_groups = &gather_groups_kernel();
+  set.copy_blocks = &copy_blocks_kernel();
   set.linear = &target.linear();
-  set.embedding = &rowwise.embedding;
+  set.embedding = &embedding_kernel();
   set.add_norm = &rowwise.add_norm;
   set.rotary = &rowwise.rotary;
   set.swiglu = &rowwise.swiglu;
   set.argmax = &rowwise.argmax;
   set.content = &rowwise.content;
-  set.digest = &rowwise.digest;
+  set.digest = &digest_kernel();
   return set;
 }
 

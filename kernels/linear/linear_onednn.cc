@@ -6,6 +6,7 @@
 #include "harness/base/units.h"
 #include "kernels/linear/linear_kernels.h"
 #include "kernels/linear/linear_state.h"
+#include "kernels/simd/round.h"
 
 namespace kvrm {
 namespace {
@@ -26,14 +27,6 @@ ItemScratch divide_scratch(const LinearPanel& panel, std::span<std::byte> scratc
           scratch.data() + primitive_place};
 }
 
-void round_row(const float* x, std::uint32_t count, std::uint16_t* rounded) {
-  for (std::uint32_t i = 0; i < count; ++i) rounded[i] = float_to_bf16(x[i]);
-}
-
-void round_row(const float* x, std::uint32_t count, float* rounded) {
-  for (std::uint32_t i = 0; i < count; ++i) rounded[i] = bf16_to_float(float_to_bf16(x[i]));
-}
-
 // Makes the x tile as the primitive wants it: dense, and of the weights' values. Dense f32 rows are
 // used where they lie.
 void* prepare_x(const PackedLinear::State& state, const float* x, std::uint32_t x_stride,
@@ -42,9 +35,10 @@ void* prepare_x(const PackedLinear::State& state, const float* x, std::uint32_t 
   if (state.dtype == DType::f32 && x_stride == inputs) return const_cast<float*>(x);
   for (std::uint32_t row = 0; row < kRowTile; ++row, x += x_stride) {
     if (state.bf16_product) {
-      round_row(x, inputs, reinterpret_cast<std::uint16_t*>(tile) + std::size_t{row} * inputs);
+      round_row_to_bf16(x, inputs,
+                        reinterpret_cast<std::uint16_t*>(tile) + std::size_t{row} * inputs);
     } else if (state.dtype == DType::bf16) {
-      round_row(x, inputs, reinterpret_cast<float*>(tile) + std::size_t{row} * inputs);
+      round_row_to_bf16(x, inputs, reinterpret_cast<float*>(tile) + std::size_t{row} * inputs);
     } else {
       std::memcpy(tile + row * inputs * sizeof(float), x, inputs * sizeof(float));
     }

@@ -7,15 +7,22 @@
 
 namespace kvrm {
 
-// Targets share what is a plain copy of bytes ("gather_groups/common", "copy_blocks/common").
-struct PageKernels {
-  Kernel append_kv;      // AppendKvArgs
-  Kernel gather_groups;  // GatherGroupsArgs
-  Kernel copy_blocks;    // CopyBlocksArgs
-};
-
+// AppendKvArgs.
 namespace reference {
-const PageKernels& page_kernels();
+const Kernel& append_kv_kernel();
 }  // namespace reference
+namespace N_SSE4 {
+const Kernel& append_kv_kernel();
+}  // namespace N_SSE4
+namespace N_AVX2 {
+const Kernel& append_kv_kernel();
+}  // namespace N_AVX2
+namespace N_AVX3 {
+const Kernel& append_kv_kernel();
+}  // namespace N_AVX3
+
+// Plain copies of bytes, the same for every target: GatherGroupsArgs, CopyBlocksArgs.
+const Kernel& gather_groups_kernel();
+const Kernel& copy_blocks_kernel();
 
 }  // namespace kvrm

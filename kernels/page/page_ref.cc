@@ -62,15 +62,15 @@ void copy_blocks(const void* raw_args, std::uint32_t entry, WorkerContext& /*wor
               args.pool + copy.source * args.block_bytes, copy.blocks * args.block_bytes);
 }
 
-constexpr PageKernels kKernels = {
-    {"append_kv/reference", append_kv},
-    {"gather_groups/common", gather_groups},
-    {"copy_blocks/common", copy_blocks},
-};
+constexpr Kernel kAppendKv = {"append_kv/reference", append_kv};
+constexpr Kernel kGatherGroups = {"gather_groups/common", gather_groups};
+constexpr Kernel kCopyBlocks = {"copy_blocks/common", copy_blocks};
 
 }  // namespace
 
-const PageKernels& reference::page_kernels() { return kKernels; }
+const Kernel& reference::append_kv_kernel() { return kAppendKv; }
+const Kernel& gather_groups_kernel() { return kGatherGroups; }
+const Kernel& copy_blocks_kernel() { return kCopyBlocks; }
 
 float load_key(const KvLayout& layout, const std::byte* block, std::uint32_t head,
                std::uint32_t token, std::uint32_t dim) {

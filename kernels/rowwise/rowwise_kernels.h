@@ -7,19 +7,29 @@
 
 namespace kvrm {
 
-// Targets share what is a plain copy or hash of bytes ("embedding/common", "digest/common").
 struct RowwiseKernels {
-  Kernel embedding;  // EmbeddingArgs
-  Kernel add_norm;   // AddNormArgs
-  Kernel rotary;     // RotaryArgs
-  Kernel swiglu;     // SwiGluArgs
-  Kernel argmax;     // ArgmaxArgs
-  Kernel content;    // ContentArgs
-  Kernel digest;     // DigestArgs
+  Kernel add_norm;  // AddNormArgs
+  Kernel rotary;    // RotaryArgs
+  Kernel swiglu;    // SwiGluArgs
+  Kernel argmax;    // ArgmaxArgs
+  Kernel content;   // ContentArgs
 };
 
 namespace reference {
 const RowwiseKernels& rowwise_kernels();
 }  // namespace reference
+namespace N_SSE4 {
+const RowwiseKernels& rowwise_kernels();
+}  // namespace N_SSE4
+namespace N_AVX2 {
+const RowwiseKernels& rowwise_kernels();
+}  // namespace N_AVX2
+namespace N_AVX3 {
+const RowwiseKernels& rowwise_kernels();
+}  // namespace N_AVX3
+
+// A copy and a hash of bytes, the same for every target: EmbeddingArgs, DigestArgs.
+const Kernel& embedding_kernel();
+const Kernel& digest_kernel();
 
 }  // namespace kvrm

@@ -114,15 +114,17 @@ void digest(const void* raw_args, std::uint32_t row, WorkerContext& /*worker*/) 
 }
 
 constexpr RowwiseKernels kKernels = {
-    {"embedding/common", embedding}, {"add_norm/reference", add_norm},
-    {"rotary/reference", rotary},    {"swiglu/reference", swiglu},
-    {"argmax/reference", argmax},    {"content/reference", content},
-    {"digest/common", digest},
+    {"add_norm/reference", add_norm}, {"rotary/reference", rotary},   {"swiglu/reference", swiglu},
+    {"argmax/reference", argmax},     {"content/reference", content},
 };
+constexpr Kernel kEmbedding = {"embedding/common", embedding};
+constexpr Kernel kDigest = {"digest/common", digest};
 
 }  // namespace
 
 const RowwiseKernels& reference::rowwise_kernels() { return kKernels; }
+const Kernel& embedding_kernel() { return kEmbedding; }
+const Kernel& digest_kernel() { return kDigest; }
 
 void fill_rotary_table(float* table, std::uint32_t max_len, std::uint32_t head_dim, float theta) {
   for (std::uint32_t position = 0; position < max_len; ++position) {
