@@ -51,7 +51,7 @@ class Golden : public testing::Test {
 };
 
 TEST_F(Golden, TokenizerEncodesAndDecodesAsTheOriginal) {
-  const TextCodec codec = take(load_text_codec(data_ / "model/tok512.bin", 512));
+  const TextCodec codec = take(load_tokenizer(data_ / "model/tok512.bin", 512));
   for (const GoldenRow& row : rows_) {
     EXPECT_EQ(codec.encode(row.prompt), row.prompt_tokens) << row.prompt;
     std::vector<TokenId> all = row.prompt_tokens;

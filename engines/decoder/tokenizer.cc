@@ -136,7 +136,7 @@ std::string Tokenizer::decode(TokenId previous, TokenId token) const {
   return drops_space ? piece.substr(1) : piece;
 }
 
-Result<TextCodec> load_text_codec(const std::string& file, std::uint32_t vocabulary) {
+Result<TextCodec> load_tokenizer(const std::string& file, std::uint32_t vocabulary) {
   return Tokenizer::load(file, vocabulary).map([](const Tokenizer& tokenizer) {
     TextCodec codec;
     codec.encode = [tokenizer](const std::string& text) { return tokenizer.encode(text); };

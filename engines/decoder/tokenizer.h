@@ -48,7 +48,7 @@ class Tokenizer {
   std::unordered_map<std::string, TokenId> index_;  // the first of equal pieces
 };
 
-// A tokenizer as the registry wants it.
-Result<TextCodec> load_text_codec(const std::string& file, std::uint32_t vocabulary);
+// A tokenizer as the registry wants it (Registry::load_tokenizer).
+Result<TextCodec> load_tokenizer(const std::string& file, std::uint32_t vocabulary);
 
 }  // namespace kvrm
