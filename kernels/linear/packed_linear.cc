@@ -1,3 +1,5 @@
+#include <omp.h>
+
 #include <algorithm>
 #include <optional>
 
@@ -40,6 +42,18 @@ std::optional<Product> make_product(const dnnl::engine& engine, std::uint32_t in
   }
 }
 
+// Keeps oneDNN's team of OpenMP threads from starting: they would spin on the cores of our workers.
+class OneOpenMpThread {
+ public:
+  OneOpenMpThread() : threads_before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~OneOpenMpThread() { omp_set_num_threads(threads_before_); }
+  OneOpenMpThread(const OneOpenMpThread&) = delete;
+  OneOpenMpThread& operator=(const OneOpenMpThread&) = delete;
+
+ private:
+  int threads_before_;
+};
+
 // weights [width, inputs], row-major.
 LinearPanel make_panel(const dnnl::engine& engine, const Product& product, const float* weights) {
   LinearPanel panel;
@@ -65,6 +79,7 @@ PackedLinear::PackedLinear(std::span<const float> weights, std::uint32_t outputs
   KVRM_CHECK_EQ(weights.size(), std::size_t{outputs} * inputs);
   KVRM_CHECK_LE(inputs, kMaxLinearInputs);
   KVRM_CHECK(dtype == DType::f32 || dtype == DType::bf16);
+  const OneOpenMpThread one_thread;
   State& state = *state_;
   state.inputs = inputs;
   state.outputs = outputs;
