@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/linear/linear_kernels.h"
 #include "kernels/linear/linear_state.h"
 
@@ -17,7 +19,8 @@ void linear(const void* raw_args, std::uint32_t item, WorkerContext& /*worker*/)
   const std::uint32_t row_tiles = linear_row_tiles(args.rows);
   const LinearPanel& panel = state.panels[item / row_tiles];
   const std::uint32_t first_row = item % row_tiles * kRowTile;
-  for (std::uint32_t row = first_row; row < first_row + kRowTile; ++row) {
+  const std::uint32_t last_row = std::min(first_row + kRowTile, args.rows);
+  for (std::uint32_t row = first_row; row < last_row; ++row) {
     const float* x = args.x + std::size_t{row} * args.x_stride;
     float* y = args.y + std::size_t{row} * args.y_stride;
     for (std::uint32_t i = panel.first; i < panel.first + panel.width; ++i) {
