@@ -98,8 +98,7 @@ Codec<V> choice(std::vector<std::pair<std::string, V>> names,
   }
   codec.later_choices = std::move(later_choices);
   codec.read = [names](const ConfigNode& node) -> std::optional<V> {
-    if (node.kind != ConfigNode::Kind::scalar) return std::nullopt;
-    for (const auto& [name, value] : names) {
+    for (const auto& [name, value] : names) {  // lists and maps have no text
       if (name == node.text) return value;
     }
     return std::nullopt;

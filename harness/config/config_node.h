@@ -23,7 +23,7 @@ struct ConfigNode {
   enum class Kind : std::uint8_t { nothing, scalar, list, map };
 
   Kind kind = Kind::nothing;
-  std::string text;  // scalar
+  std::string text;  // scalar; also a `nothing` that was written as the word null
   bool quoted =
       false;  // scalar: written in quotes, so it is text even where it looks like a number
   SourcePlace place;

@@ -39,7 +39,7 @@ tl::unexpected<Error> config_error(const SourcePlace& place, std::string_view pa
 std::string describe(const ConfigNode& node) {
   switch (node.kind) {
     case ConfigNode::Kind::nothing:
-      return "nothing";
+      return node.text.empty() ? "nothing" : node.text;
     case ConfigNode::Kind::list:
       return "a list";
     case ConfigNode::Kind::map:

@@ -74,7 +74,7 @@ void emit_block(const ConfigNode& node, std::size_t indent, std::string& out) {
 }  // namespace
 
 std::string emit_yaml_flow(const ConfigNode& node) {
-  if (node.kind == ConfigNode::Kind::nothing) return "~";
+  if (node.kind == ConfigNode::Kind::nothing) return node.text.empty() ? "~" : node.text;
   if (node.kind == ConfigNode::Kind::scalar) return emit_scalar(node);
   const bool is_map = node.kind == ConfigNode::Kind::map;
   std::string out = is_map ? "{" : "[";

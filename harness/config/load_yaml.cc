@@ -34,7 +34,9 @@ std::string swap_braces(std::string text, char open_from, char close_from, char 
 
 class TreeBuilder final : public YAML::EventHandler {
  public:
-  TreeBuilder(const std::string& source, bool has_lines) : source_(source), has_lines_(has_lines) {}
+  // `text` is what is being read.
+  TreeBuilder(const std::string& text, const std::string& source, bool has_lines)
+      : text_(text), source_(source), has_lines_(has_lines) {}
 
   Result<ConfigNode> take() {
     if (error_) return tl::unexpected<Error>(*error_);
@@ -55,7 +57,11 @@ class TreeBuilder final : public YAML::EventHandler {
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     refuse_anchor(mark, anchor);
-    add(make(ConfigNode::Kind::nothing, mark));
+    ConfigNode node = make(ConfigNode::Kind::nothing, mark);
+    // There is an engine of that name.
+    const auto position = static_cast<std::size_t>(mark.pos);
+    if (position < text_.size() && text_.compare(position, 4, "null") == 0) node.text = "null";
+    add(std::move(node));
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
     refuse(mark, "an alias (*)", "values written out, or `extends`");
@@ -161,6 +167,7 @@ class TreeBuilder final : public YAML::EventHandler {
     return text;
   }
 
+  const std::string& text_;
   std::string source_;
   bool has_lines_;
   int documents_ = 0;
@@ -192,9 +199,10 @@ Result<ConfigNode> load_yaml_text(const std::string& text, const std::string& so
   if (const SourcePlace bad = first_binary_byte(text, source); bad.line != 0) {
     return config_error(bad, "", "a control character", "a YAML text");
   }
-  TreeBuilder builder(source, has_lines);
+  const std::string readable = swap_braces(text, '{', '}', '<', '>');
+  TreeBuilder builder(readable, source, has_lines);
   try {
-    std::istringstream in(swap_braces(text, '{', '}', '<', '>'));
+    std::istringstream in(readable);
     YAML::Parser parser(in);
     while (parser.HandleNextDocument(builder)) {
     }

@@ -16,34 +16,50 @@
 namespace kvrm {
 namespace {
 
+// --set beats what the cases of a sweep give for the same key, so it is laid over them too.
+Status override_cases(const Override& override_of, ConfigNode& tree) {
+  ConfigNode* sweep = tree.find("sweep");
+  if (sweep == nullptr || is_whole_experiment_key(split_path(override_of.path).front())) return {};
+  for (ConfigNode& axis : sweep->children) {
+    ConfigNode* cases = axis.find("cases");
+    if (cases == nullptr) continue;
+    for (ConfigNode& sweep_case : cases->children) {
+      if (!look_up(sweep_case, override_of.path).complete) continue;
+      Status status = set_path(sweep_case, override_of.path, override_of.value);
+      if (!status) return status;
+    }
+  }
+  return {};
+}
+
 Result<std::vector<Override>> apply_overrides(const std::vector<std::string>& texts,
                                               ConfigNode& tree) {
   std::vector<Override> overrides;
   for (const std::string& text : texts) {
     Result<Override> parsed = parse_override(text);
     if (!parsed) return tl::unexpected<Error>(parsed.error());
-    if (Status status = set_path(tree, parsed->path, parsed->value); !status)
-      return tl::unexpected<Error>(status.error());
+    Status status = set_path(tree, parsed->path, parsed->value);
+    if (status) status = override_cases(*parsed, tree);
+    if (!status) return tl::unexpected<Error>(status.error());
     overrides.push_back(std::move(*parsed));
   }
   return overrides;
 }
 
-// A --set that a sweep's axis sets again would be silently lost.
+// The values of an axis beat --set: a --set of the same key would be silently lost.
 Status check_overrides_stand(const std::vector<Override>& overrides, const ConfigNode& tree,
                              const std::vector<SweepPoint>& points) {
   for (const Override& override_of : overrides) {
     if (is_whole_experiment_key(split_path(override_of.path).front())) continue;
-    const std::string before = emit_yaml_flow(*look_up(tree, override_of.path).node);
+    const std::string wanted = emit_yaml_flow(*look_up(tree, override_of.path).node);
     for (const SweepPoint& point : points) {
-      const PathLookup after = look_up(point.tree, override_of.path);
-      if (after.complete && emit_yaml_flow(*after.node) == before) continue;
-      std::string axes;
-      for (const auto& [name, value] : point.axes)
-        axes += fmt::format("{}{} = {}", axes.empty() ? "" : ", ", name, value);
+      const PathLookup found = look_up(point.tree, override_of.path);
+      if (found.complete && emit_yaml_flow(*found.node) == wanted) continue;
+      std::vector<std::string> axes;
+      for (const auto& [name, value] : point.axes) axes.push_back(name + " = " + value);
       return config_error(override_of.value.place, override_of.path,
-                          fmt::format("a key that the sweep sets at {}", axes),
-                          "keys outside the sweep, or below `sweep` itself");
+                          "a key that the sweep sets at " + join_names(axes),
+                          "keys that no axis sets, or the axis itself, below `sweep`");
     }
   }
   return {};
@@ -95,6 +111,8 @@ std::string resolve(ConfigNode tree, const ParseRequest& request) {
     if (engine.find("label") != nullptr) continue;
     ConfigNode label = *engine.find("kind");
     label.key = "label";
+    label.quoted = label.kind == ConfigNode::Kind::nothing;  // the engine `null`
+    label.kind = ConfigNode::Kind::scalar;
     engine.children.push_back(std::move(label));
   }
   return emit_yaml(tree);

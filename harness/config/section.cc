@@ -85,13 +85,13 @@ Status check_keys(const ConfigNode& map, const std::string& path, std::span<cons
 
 void write_defaults(ConfigNode& map, std::span<const KeyInfo> keys,
                     const std::string& inherited_kind) {
-  if (map.kind != ConfigNode::Kind::map) return;
+  if (map.kind != ConfigNode::Kind::map || keys.empty()) return;
   const std::string kind = kind_of(map, keys, inherited_kind);
   for (const KeyInfo& info : keys) {
     if (!has_kind(info, kind) || info.presence == Presence::later) continue;
     if (ConfigNode* present = map.find(info.name)) {
       write_defaults(*present, info.nested, kind);
-    } else if (!info.nested.empty() && !info.is_list) {
+    } else if (!info.nested.empty() && !info.is_list && info.presence == Presence::optional) {
       ConfigNode made;
       made.kind = ConfigNode::Kind::map;
       made.key = info.name;
@@ -104,6 +104,10 @@ void write_defaults(ConfigNode& map, std::span<const KeyInfo> keys,
       map.children.push_back(std::move(*value));
     }
   }
+  const auto rank = [&](const ConfigNode& child) {
+    return find_info(keys, child.key) - keys.data();
+  };
+  std::ranges::stable_sort(map.children, {}, rank);
 }
 
 Status refuse_value(const ConfigNode& node, const std::string& path, const std::string& allowed,

@@ -44,7 +44,8 @@ std::string kind_of(const ConfigNode& map, std::span<const KeyInfo> keys,
 Status check_keys(const ConfigNode& map, const std::string& path, std::span<const KeyInfo> keys,
                   const std::string& kind);
 
-// Adds the default of every absent optional key, in nested maps too.
+// Adds the default of every absent optional key, in nested maps too, and puts all keys in the order
+// of their declaration. Of a map that check_keys() passed, in each of its kinds.
 void write_defaults(ConfigNode& map, std::span<const KeyInfo> keys,
                     const std::string& inherited_kind = {});
 
