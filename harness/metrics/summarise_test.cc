@@ -178,7 +178,7 @@ TEST(Summarise, SteadyNeedsEveryRepeat) {
     shift += kMs;
     drifting.steps[i].end += shift;
   }
-  drifting.requests.back().admitted = drifting.steps.back().end;
+  drifting.requests.back().admitted = drifting.duration = drifting.steps.back().end;
   EXPECT_TRUE(summarise(fake_point(), {even, even}).metrics->steady);
   EXPECT_FALSE(summarise(fake_point(), {even, drifting}).metrics->steady);
 }

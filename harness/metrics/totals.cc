@@ -95,6 +95,7 @@ std::uint64_t reserved_peak(const EventLog& log) {
 void fill_totals(std::span<const EventLog> logs, EngineResult& engine) {
   engine.repeats = static_cast<std::uint32_t>(logs.size());
   for (const EventLog& log : logs) {
+    engine.steps += log.steps.size();
     count_requests(log, engine);
     add_counters(log, engine);
     add_memory(log, engine.memory);

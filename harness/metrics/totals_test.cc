@@ -76,6 +76,7 @@ TEST(Totals, PromptTokensAreThoseOfAdmittedRequestsAndPhasesAreMeans) {
   fill_totals(std::vector<EventLog>{log}, engine);
   EXPECT_EQ(engine.prompt_tokens, 15U);
   EXPECT_EQ(engine.output_tokens, 12U);
+  EXPECT_EQ(engine.steps, 12U);
   EXPECT_EQ(engine.phase_mean.plan, 10);
   EXPECT_EQ(engine.phase_mean.commit, 20);
   EXPECT_EQ(engine.phase_mean.replay, 200);

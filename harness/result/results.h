@@ -100,6 +100,7 @@ struct EngineResult {
   RunStatus status = RunStatus::incomplete;
   std::string status_reason;  // for people; empty when verified
   std::uint32_t repeats = 0;
+  std::uint64_t steps = 0;  // decode steps of all repeats
   RequestCounts requests;
   std::uint64_t prompt_tokens = 0;
   std::uint64_t output_tokens = 0;
