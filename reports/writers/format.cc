@@ -1,0 +1,65 @@
+#include "reports/writers/format.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace kvrm {
+
+std::string format_value(double value) {
+  if (std::isinf(value)) return "inf";
+  const double size = std::abs(value);
+  if (size >= 999'999.5) return fmt::format("{:.0e}", value);
+  const int decimals = size < 9.9995 ? 3 : size < 99.995 ? 2 : size < 999.95 ? 1 : 0;
+  return fmt::format("{:.{}f}", value, decimals);
+}
+
+std::string format_ratio(double value) {
+  return std::isinf(value) ? "inf" : fmt::format("{:.3f}", value);
+}
+
+std::string format_estimate(const Estimate& estimate) {
+  const std::string value = format_value(estimate.value);
+  if (estimate.low == estimate.high) return value;
+  return fmt::format("{} [{}, {}]", value, format_value(estimate.low), format_value(estimate.high));
+}
+
+std::string format_estimate(const std::optional<Estimate>& estimate) {
+  return estimate ? format_estimate(*estimate) : kNotAvailable;
+}
+
+std::string format_point(const std::map<std::string, std::string>& point) {
+  std::string text;
+  for (const auto& [axis, value] : point) {
+    text += (text.empty() ? "" : ", ") + axis + " = " + value;
+  }
+  return text;
+}
+
+std::vector<std::span<const EngineResult>> engines_by_point(const ExperimentResult& result) {
+  const std::span<const EngineResult> engines = result.engines;
+  std::vector<std::span<const EngineResult>> groups;
+  for (std::size_t first = 0; first < engines.size();) {
+    std::size_t last = first + 1;
+    while (last < engines.size() && engines[last].point == engines[first].point) ++last;
+    groups.push_back(engines.subspan(first, last - first));
+    first = last;
+  }
+  return groups;
+}
+
+const RunMetrics* shown_metrics(const EngineResult& engine) {
+  return carries_metrics(engine.status) && engine.metrics ? &*engine.metrics : nullptr;
+}
+
+std::optional<Estimate> percentile_of_row(const EngineResult& engine,
+                                          PercentileRow LatencyMetrics::*row,
+                                          const std::string& percentile) {
+  const RunMetrics* metrics = shown_metrics(engine);
+  if (metrics == nullptr) return std::nullopt;
+  const PercentileRow& values = metrics->latency.*row;
+  const auto entry = values.find(percentile);
+  return entry == values.end() ? std::nullopt : entry->second;
+}
+
+}  // namespace kvrm

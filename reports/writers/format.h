@@ -1,0 +1,38 @@
+// Numbers, points and groups of engines as text, shared by the tables for people.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "harness/result/results.h"
+
+namespace kvrm {
+
+inline constexpr const char* kNotAvailable = "n/a";
+
+// Four significant digits, at most six characters for values below 10^6: 1.234, 98.77, 12346, inf.
+std::string format_value(double value);
+// Three decimals, for shares and ratios.
+std::string format_ratio(double value);
+// "12.3 [11.8, 12.9]"; without an interval the value alone.
+std::string format_estimate(const Estimate& estimate);
+std::string format_estimate(const std::optional<Estimate>& estimate);
+
+// "batch = 16, model = 8b"; empty without axes.
+std::string format_point(const std::map<std::string, std::string>& point);
+
+// Engines of one point, which stand together in a result.
+std::vector<std::span<const EngineResult>> engines_by_point(const ExperimentResult& result);
+
+// The engine's metrics where its status lets a report show them, else null.
+const RunMetrics* shown_metrics(const EngineResult& engine);
+
+// n/a where the engine shows no metrics or the percentile has too few observations.
+std::optional<Estimate> percentile_of_row(const EngineResult& engine,
+                                          PercentileRow LatencyMetrics::*row,
+                                          const std::string& percentile);
+
+}  // namespace kvrm
