@@ -25,6 +25,12 @@ void pin(int thread, std::span<const std::uint32_t> cores) {
   sched_setaffinity(thread, sizeof(mask), &mask);
 }
 
+constexpr std::uint64_t make_ticket(std::size_t op, std::uint32_t items) {
+  return std::uint64_t{op} << 32 | items;
+}
+constexpr std::size_t open_op(std::uint64_t ticket) { return ticket >> 32; }
+constexpr std::uint32_t untaken(std::uint64_t ticket) { return static_cast<std::uint32_t>(ticket); }
+
 }  // namespace
 
 WorkerPool::WorkerPool(std::uint32_t workers, std::span<const std::uint32_t> cores)
@@ -42,64 +48,80 @@ WorkerPool::WorkerPool(std::uint32_t workers, std::span<const std::uint32_t> cor
 }
 
 WorkerPool::~WorkerPool() {
-  stop_ = true;
-  start_.raise();
+  stop_.store(true, std::memory_order_release);
+  news_.raise();
   for (std::thread& thread : threads_) thread.join();
   if (pinned_) pin(caller_thread_, cores_);
 }
 
+WorkerContext WorkerPool::context(std::uint32_t worker) const {
+  return {worker, {scratch_.get() + worker * kWorkerScratchBytes, kWorkerScratchBytes}};
+}
+
 void WorkerPool::run(std::span<const Op> ops) {
-  if (ops.empty()) return;  // no barrier would hold the workers together
-  if (workers_ > 1) {
-    ops_ = ops;
-    start_.raise();
+  if (workers_ == 1) return run_alone(ops);
+  WorkerContext caller = context(0);
+  ops_ = ops;
+  running_.store(true, std::memory_order_relaxed);
+  open_from(0);
+  while (true) {
+    const std::uint32_t seen = news_.value();
+    run_open_items(caller);
+    if (!running_.load(std::memory_order_acquire)) return;
+    news_.wait_past(seen);
   }
-  run_as(0, ops, caller_phase_);
+}
+
+void WorkerPool::run_alone(std::span<const Op> ops) {
+  WorkerContext caller = context(0);
+  for (const Op& op : ops) {
+    for (std::uint32_t item = 0; item < op.items; ++item) op.kernel->host(op.args, item, caller);
+  }
 }
 
 void WorkerPool::worker_main(std::uint32_t worker) {
   if (pinned_) pin(0, std::span(cores_).subspan(worker, 1));
-  std::uint32_t phase = 0;
-  for (std::uint32_t list = 0;; ++list) {
-    start_.wait_past(list);
-    if (stop_) return;
-    run_as(worker, ops_, phase);
-  }
-}
-
-void WorkerPool::run_as(std::uint32_t worker, std::span<const Op> ops, std::uint32_t& phase) {
-  WorkerContext context{worker,
-                        {scratch_.get() + worker * kWorkerScratchBytes, kWorkerScratchBytes}};
-  for (const Op& op : ops) {
-    run_items(op, context);
-    if (workers_ > 1) arrive(phase);
-  }
-}
-
-void WorkerPool::run_items(const Op& op, WorkerContext& context) {
-  const HostKernel kernel = op.kernel->host;
-  if (workers_ == 1) {
-    for (std::uint32_t item = 0; item < op.items; ++item) kernel(op.args, item, context);
-    return;
-  }
+  WorkerContext own = context(worker);
   while (true) {
-    const std::uint32_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
-    if (item >= op.items) return;
-    kernel(op.args, item, context);
+    const std::uint32_t seen = news_.value();  // before looking, so that no news is missed
+    run_open_items(own);
+    if (stop_.load(std::memory_order_acquire)) return;
+    news_.wait_past(seen);
   }
 }
 
-void WorkerPool::arrive(std::uint32_t& phase) {
-  // Release and acquire chain over all arrivals, so the last one has seen every worker's writes and
-  // passes them on by raising the barrier.
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == workers_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    next_item_.store(0, std::memory_order_relaxed);
-    barrier_.raise();
-  } else {
-    barrier_.wait_past(phase);
+void WorkerPool::run_open_items(WorkerContext& context) {
+  while (const std::optional<Item> taken = take_item()) {
+    const Op& op = ops_[taken->op];
+    op.kernel->host(op.args, taken->item, context);
+    // Release and acquire chain over all items, so that who ends the last one has seen every
+    // worker's writes and passes them on by opening the next operation.
+    if (unended_.fetch_sub(1, std::memory_order_acq_rel) == 1) open_from(taken->op + 1);
   }
-  ++phase;
+}
+
+std::optional<WorkerPool::Item> WorkerPool::take_item() {
+  std::uint64_t ticket = ticket_.load(std::memory_order_relaxed);
+  while (untaken(ticket) != 0) {
+    if (ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
+      const std::size_t op = open_op(ticket);
+      return Item{op, ops_[op].items - untaken(ticket)};
+    }
+  }
+  return std::nullopt;
+}
+
+// Opens the first operation from `op` on that has items; without one the list has ended.
+void WorkerPool::open_from(std::size_t op) {
+  while (op < ops_.size() && ops_[op].items == 0) ++op;
+  if (op < ops_.size()) {
+    unended_.store(ops_[op].items, std::memory_order_relaxed);
+    ticket_.store(make_ticket(op, ops_[op].items), std::memory_order_release);
+  } else {
+    running_.store(false, std::memory_order_release);
+  }
+  news_.raise();
 }
 
 }  // namespace kvrm
