@@ -35,7 +35,7 @@ class DescriptorBuilder {
   // release store. CHECKs that the record's previous use has been applied.
   CommitResult commit(CommitChannel& channel);
 
-  // What the device's image must be once the last commit has been applied.
+  // What the device's image must be once every edit so far has been committed and applied.
   std::span<const std::byte> shadow() const { return {shadow_memory_.get(), shadow_bytes_}; }
   std::size_t bytes() const;  // host memory held
 

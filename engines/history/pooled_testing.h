@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -40,7 +41,8 @@ inline std::vector<TestRequest> draw_requests(std::uint64_t seed, std::size_t co
 // out, and records what every token came from.
 class Churn {
  public:
-  // vocabulary 0: attention_only. `after_step` is called after each collect().
+  // vocabulary 0: attention_only. `after_step` is called after each collect(), before
+  // anything is released.
   Churn(Engine& engine, std::vector<TestRequest> requests, std::uint32_t vocabulary,
         std::uint64_t seed, std::function<void()> after_step = {})
       : engine_(engine),
@@ -121,15 +123,16 @@ class Churn {
     engine_.submit({++steps_, plan});
     const StepResult result = engine_.collect();
     ASSERT_EQ(result.rows.size(), plan.size());
+    if (after_step_) after_step_();
     for (std::size_t i = 0; i < plan.size(); ++i) {
       EXPECT_EQ(result.rows[i].slot, plan[i]);
       take(result.rows[i]);
     }
-    if (after_step_) after_step_();
   }
 
   void take(const RowResult& row) {
     const std::size_t request = slots_[row.slot]->request;
+    EXPECT_TRUE(std::ranges::all_of(row.output, [](float value) { return std::isfinite(value); }));
     outputs_[request].push_back(hash_bytes(std::as_bytes(row.output)));
     if (vocabulary_ > 0) tokens_[request].push_back(row.token);
     if (outputs_[request].size() < requests_[request].output_tokens) return;

@@ -34,7 +34,8 @@ class KvrmEngine final : public Engine {
   static Result<std::unique_ptr<KvrmEngine>> make(const EngineSpec& spec, const DecoderModel& model,
                                                   const KernelSet& kernels, Device& device);
 
-  // The device's step image, and what it must be after the last step; for tests.
+  // The device's step image, and what it must be between a collect() and the next other call; for
+  // tests.
   std::span<const std::byte> image() const { return descriptor_.image_bytes(); }
   std::span<const std::byte> expected_image() const { return descriptor_.builder().shadow(); }
 

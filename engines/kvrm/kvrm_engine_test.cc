@@ -1,0 +1,220 @@
+// `kvrm`, with `paged` and `paged_graph` as its peers: whatever the schedule, placement, transport
+// and buckets, every request's outputs are the same bits as when it runs alone; and the step image
+// is what a rebuild would give after every step.
+#include "engines/kvrm/kvrm_engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "engines/decoder/poison_device.h"
+#include "engines/decoder/test_models.h"
+#include "engines/history/pooled_testing.h"
+#include "engines/paged/paged_engine.h"
+
+namespace kvrm {
+namespace {
+
+using pooled_testing::Churn;
+using pooled_testing::draw_requests;
+using pooled_testing::TestRequest;
+using ::testing::HasSubstr;
+using testing_models::cpu;
+using testing_models::PoisonDevice;
+using testing_models::take;
+using testing_models::tiny_model;
+
+using Outputs = std::vector<std::vector<std::uint64_t>>;
+
+constexpr Placement kPlacements[] = {Placement::lifo, Placement::address_ordered,
+                                     Placement::extent};
+
+struct Case {
+  ModelKind model;
+  DType kv_dtype;
+  std::uint32_t block_tokens;
+};
+
+class PooledEngines : public ::testing::TestWithParam<Case> {
+ protected:
+  std::uint32_t vocabulary() const {
+    return GetParam().model == ModelKind::decoder ? model_->shape().vocabulary : 0;
+  }
+  EngineSpec spec(const char* kind, Placement placement = Placement::lifo) const {
+    EngineSpec result{.kind = kind, .label = kind, .options = {}, .budget = {}};
+    result.options.block_tokens = GetParam().block_tokens;
+    result.options.placement = placement;
+    result.options.prefetch = placement == Placement::extent ? Prefetch::run : Prefetch::block;
+    // One and a half of the longest histories for five slots: preemption is certain.
+    result.budget = {.kv_bytes = 320 * model_->shape().kv_bytes_per_token(),
+                     .max_batch = 5,
+                     .max_len = model_->shape().max_len,
+                     .prefill_tokens = 24};
+    return result;
+  }
+  template <class Make>
+  std::unique_ptr<Engine> make(const Make& make_engine, const EngineSpec& with) {
+    return take(make_engine(with, *model_, kernels_, device_));
+  }
+  Outputs alone(const std::vector<TestRequest>& requests) {
+    Outputs outputs;
+    EngineSpec one = spec("paged");
+    one.budget.max_batch = 1;
+    const auto engine = make(make_paged_engine, one);
+    for (const TestRequest& request : requests) {
+      outputs.push_back(Churn(*engine, {request}, vocabulary(), 1).run()[0]);
+    }
+    return outputs;
+  }
+
+  std::unique_ptr<DecoderModel> model_ = tiny_model(GetParam().model, GetParam().kv_dtype);
+  PoisonDevice device_{cpu()};
+  KernelSet kernels_ = take(select_kernels("auto"));
+  std::vector<TestRequest> requests_ = draw_requests(5, 14, model_->shape().max_len);
+};
+
+TEST_P(PooledEngines, GiveTheSameBitsAsEachRequestAlone) {
+  const Outputs expected = alone(requests_);
+  for (const Placement placement : kPlacements) {
+    const auto check = [&](Engine& engine, const std::string& name) {
+      Churn churn(engine, requests_, vocabulary(), 17 + static_cast<std::uint64_t>(placement));
+      EXPECT_EQ(churn.run(), expected) << name;
+      EXPECT_GT(churn.preemptions(), 0U) << name;
+      const EngineUsage usage = engine.usage();
+      EXPECT_EQ(usage.memory.allocated_bytes, 0U) << name;
+      EXPECT_EQ(usage.memory.live_bytes, 0U) << name;
+      EXPECT_EQ(usage.launch_hash_changes, 0U) << name;
+    };
+    check(*make(make_paged_engine, spec("paged", placement)), "paged");
+    EngineSpec buckets = spec("paged_graph", placement);
+    buckets.options.length_buckets = {64, 200};
+    check(*make(make_paged_graph_engine, buckets), "paged_graph");
+    buckets.options.batch_buckets = {5};
+    check(*make(make_paged_graph_engine, buckets), "paged_graph of one bucket");
+    buckets.options.batch_buckets = {2};
+    check(*make(make_paged_graph_engine, buckets), "paged_graph that falls back");
+  }
+}
+
+TEST_P(PooledEngines, KvrmGivesTheSameBitsAndItsImageIsARebuild) {
+  const Outputs expected = alone(requests_);
+  for (const Placement placement : kPlacements) {
+    for (const Transport transport : {Transport::fused, Transport::full}) {
+      EngineSpec with = spec("kvrm", placement);
+      with.options.transport = transport;
+      if (transport == Transport::full) {
+        with.budget.kv_bytes += 5 * 256 * model_->shape().kv_bytes_per_token() / 3;  // the view
+      }
+      with.options.max_group_bytes = placement == Placement::address_ordered ? 8192 : 0;
+      const auto engine = take(KvrmEngine::make(with, *model_, kernels_, device_));
+      const std::uint64_t hash = engine->usage().launch_hash;
+      std::uint64_t steps = 0;
+      Churn churn(*engine, requests_, vocabulary(), 29, [&] {
+        ++steps;
+        ASSERT_TRUE(std::ranges::equal(engine->image(), engine->expected_image()));
+      });
+      EXPECT_EQ(churn.run(), expected);
+      EXPECT_GT(churn.preemptions(), 0U);
+      const EngineUsage usage = engine->usage();
+      EXPECT_EQ(usage.counters.captures, 1U);
+      EXPECT_EQ(usage.counters.replays, steps);
+      EXPECT_EQ(usage.counters.commits, steps);
+      EXPECT_EQ(usage.launch_hash, hash);
+      EXPECT_EQ(usage.launch_hash_changes, 0U);
+      EXPECT_GE(usage.counters.groups, usage.counters.groups_minimum);
+      EXPECT_EQ(usage.counters.moved_bytes,
+                transport == Transport::full ? usage.counters.blocks * with.options.block_tokens *
+                                                   model_->shape().kv_bytes_per_token()
+                                             : 0);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, PooledEngines,
+                         ::testing::Values(Case{ModelKind::decoder, DType::f32, 16},
+                                           Case{ModelKind::decoder, DType::bf16, 64},
+                                           Case{ModelKind::attention_only, DType::f16, 32},
+                                           Case{ModelKind::attention_only, DType::bf16, 16}),
+                         [](const auto& value) {
+                           return std::string(value.param.model == ModelKind::decoder
+                                                  ? "decoder"
+                                                  : "attention_only") +
+                                  "_" + std::string(dtype_name(value.param.kv_dtype)) + "_block" +
+                                  std::to_string(value.param.block_tokens);
+                         });
+
+class KvrmEngineTest : public ::testing::Test {
+ protected:
+  EngineSpec spec(Transport transport) const {
+    EngineSpec result{.kind = "kvrm", .label = "kvrm", .options = {}, .budget = {}};
+    result.options.transport = transport;
+    result.budget = {.kv_bytes = 8 * 208 * model_->shape().kv_bytes_per_token(),
+                     .max_batch = 8,
+                     .max_len = 200,
+                     .prefill_tokens = 64};
+    return result;
+  }
+  std::string error_of(const EngineSpec& with) {
+    const auto engine = make_kvrm_engine(with, *model_, kernels_, *device_);
+    return engine ? std::string("made") : engine.error().message;
+  }
+  static void start(Engine& engine, SlotIndex slot, std::uint32_t tokens) {
+    ASSERT_TRUE(engine.admit({slot, slot, 100 + slot, tokens, {}}));
+    engine.prefill({slot, 0, tokens, true});
+  }
+  static void step(Engine& engine, Epoch number, const std::vector<SlotIndex>& slots) {
+    for (const SlotIndex slot : slots) ASSERT_TRUE(engine.extend(slot));
+    engine.submit({number, slots});
+    engine.collect();
+  }
+
+  std::unique_ptr<DecoderModel> model_ = tiny_model(ModelKind::attention_only);
+  std::unique_ptr<Device> device_ = cpu();
+  KernelSet kernels_ = take(select_kernels("auto"));
+};
+
+TEST_F(KvrmEngineTest, TheViewIsPartOfTheBudget) {
+  const auto fused = take(make_kvrm_engine(spec(Transport::fused), *model_, kernels_, *device_));
+  const auto full = take(make_kvrm_engine(spec(Transport::full), *model_, kernels_, *device_));
+  const std::uint64_t budget = spec(Transport::full).budget.kv_bytes;
+  const std::uint64_t view = budget / model_->shape().layers;
+  EXPECT_EQ(fused->usage().memory.reserved_bytes, budget);
+  EXPECT_EQ(full->usage().memory.staging_bytes, view);
+  EXPECT_LE(full->usage().memory.reserved_bytes, budget);
+  EXPECT_GT(full->usage().memory.reserved_bytes, view);
+}
+
+TEST_F(KvrmEngineTest, CommitsFollowWhatChanged) {
+  const auto engine = take(KvrmEngine::make(spec(Transport::fused), *model_, kernels_, *device_));
+  start(*engine, 2, 20);
+  start(*engine, 5, 40);
+  step(*engine, 1, {2, 5});
+  const std::uint64_t first = engine->usage().counters.descriptor_bytes;
+  // Header, two slots, and each slot's groups and chunks: 20 positions in one chunk, 40 in two.
+  EXPECT_EQ(first, 40U + 2 * 32 + (1 + 1 + 1 + 2) * 24);
+  step(*engine, 2, {2, 5});
+  EXPECT_EQ(engine->usage().counters.descriptor_bytes - first, 40U + 2 * 32);
+  // Slot 2 pauses without being released: an edit that empties its row and its two table entries.
+  step(*engine, 3, {5});
+  EXPECT_EQ(engine->usage().counters.descriptor_bytes - first, 2 * (40U + 2 * 32) + 2 * 24);
+  EXPECT_TRUE(std::ranges::equal(engine->image(), engine->expected_image()));
+  step(*engine, 4, {2, 5});
+  EXPECT_TRUE(std::ranges::equal(engine->image(), engine->expected_image()));
+  EXPECT_EQ(engine->usage().counters.full_commits, 0U);
+}
+
+TEST_F(KvrmEngineTest, OptionsThatCannotWorkAreErrors) {
+  EngineSpec gap = spec(Transport::full);
+  gap.options.max_gap_blocks = 2;
+  EXPECT_THAT(error_of(gap), HasSubstr("merge.max_gap_blocks is 2"));
+  EngineSpec small = spec(Transport::full);
+  small.budget.kv_bytes = 3 * 208 * model_->shape().kv_bytes_per_token();
+  EXPECT_THAT(error_of(small), HasSubstr("after a staging view of"));
+  gap.options.transport = Transport::fused;
+  EXPECT_EQ(error_of(gap), "made");
+}
+
+}  // namespace
+}  // namespace kvrm
