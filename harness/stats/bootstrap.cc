@@ -4,20 +4,14 @@
 #include <cmath>
 
 #include "harness/base/check.h"
+#include "harness/base/units.h"
 #include "harness/stats/dispersion.h"
 #include "harness/stats/percentile.h"
 
 namespace kvrm {
 namespace {
 
-constexpr std::uint64_t kReplicatesMax = 1000;
-constexpr std::uint64_t kReplicatesMin = 200;
-constexpr std::uint64_t kWorkLimit = 50'000'000;  // values visited, so that large samples stay fast
-
-std::uint64_t replicate_count(std::uint64_t values) {
-  return std::clamp(kWorkLimit / std::max<std::uint64_t>(values, 1), kReplicatesMin,
-                    kReplicatesMax);
-}
+constexpr int kReplicates = 1000;
 
 std::vector<std::uint32_t> first_blocks(std::span<const std::uint32_t> repeat_blocks) {
   std::vector<std::uint32_t> first = {0};
@@ -37,24 +31,58 @@ void draw_blocks(std::span<const std::uint32_t> repeat_blocks, std::span<const s
   }
 }
 
-// Walks the sample once for all percentiles; `ranked` lists their indices by rising percentile.
-void replicate_percentiles(const BlockedSample& sample, std::span<const std::uint64_t> times,
-                           std::span<const std::uint32_t> per_mille,
-                           std::span<const std::size_t> ranked,
-                           std::vector<std::vector<double>>& replicates) {
-  std::uint64_t total = 0;
-  for (const WeightedValue& entry : sample.values) total += entry.weight * times[entry.block];
-  if (total == 0) return;
-  std::uint64_t seen = 0;
-  std::size_t next = 0;
-  for (const WeightedValue& entry : sample.values) {
-    seen += entry.weight * times[entry.block];
-    while (next < ranked.size() && seen >= nearest_rank(total, per_mille[ranked[next]])) {
-      replicates[ranked[next++]].push_back(entry.value);
+// A sample cut into chunks of neighbouring values, with each chunk's weight by block, so that a
+// replicate's percentile needs a product over chunks and blocks and a walk through one chunk
+// instead of a walk through everything.
+class ChunkedSample {
+ public:
+  explicit ChunkedSample(const BlockedSample& sample, std::size_t blocks)
+      : values_(sample.values), blocks_(blocks) {
+    // Balances blocks * chunks against the walk through some chunks of values / chunks each.
+    const double balanced =
+        std::sqrt(20.0 * static_cast<double>(values_.size()) / static_cast<double>(blocks));
+    const std::size_t chunks = std::max<std::size_t>(static_cast<std::size_t>(balanced), 1);
+    chunk_values_ = divide_up(values_.size(), chunks);
+    chunk_totals_.resize(divide_up(values_.size(), chunk_values_));
+    weights_.resize(chunk_totals_.size() * blocks_);
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      weights_[i / chunk_values_ * blocks_ + values_[i].block] += values_[i].weight;
     }
-    if (next == ranked.size()) return;
   }
-}
+
+  // Sets how often each block stands in the replicate; the total weight of it all.
+  std::uint64_t resample(std::span<const std::uint64_t> times) {
+    times_ = times;
+    std::uint64_t total = 0;
+    for (std::size_t chunk = 0; chunk < chunk_totals_.size(); ++chunk) {
+      const std::uint64_t* weights = weights_.data() + chunk * blocks_;
+      std::uint64_t sum = 0;
+      for (std::size_t block = 0; block < blocks_; ++block) sum += weights[block] * times[block];
+      chunk_totals_[chunk] = sum;
+      total += sum;
+    }
+    return total;
+  }
+
+  // Value at a rank from 1 to the total weight of the replicate.
+  double value_at(std::uint64_t rank) const {
+    std::size_t chunk = 0;
+    std::uint64_t before = 0;
+    while (before + chunk_totals_[chunk] < rank) before += chunk_totals_[chunk++];
+    std::size_t i = chunk * chunk_values_;
+    const auto weight = [&] { return values_[i].weight * times_[values_[i].block]; };
+    for (before += weight(); before < rank; before += weight()) ++i;
+    return values_[i].value;
+  }
+
+ private:
+  std::span<const WeightedValue> values_;
+  std::size_t blocks_;
+  std::size_t chunk_values_ = 0;
+  std::vector<std::uint64_t> weights_;  // [chunk, block]
+  std::vector<std::uint64_t> chunk_totals_;
+  std::span<const std::uint64_t> times_;
+};
 
 Interval interval_of(std::vector<double> replicates, double value) {
   if (replicates.empty()) return {value, value};
@@ -86,15 +114,16 @@ std::vector<Interval> bootstrap_percentiles(const BlockedSample& sample,
                                             RandomStream& stream) {
   const std::vector<std::uint32_t> first = first_blocks(sample.repeat_blocks);
   for (const WeightedValue& entry : sample.values) KVRM_CHECK_LT(entry.block, first.back());
-  std::vector<std::size_t> ranked(per_mille.size());
-  for (std::size_t i = 0; i < ranked.size(); ++i) ranked[i] = i;
-  std::sort(ranked.begin(), ranked.end(),
-            [&](std::size_t a, std::size_t b) { return per_mille[a] < per_mille[b]; });
   std::vector<std::vector<double>> replicates(per_mille.size());
   std::vector<std::uint64_t> times(first.back());
-  for (std::uint64_t i = replicate_count(sample.values.size()); i > 0; --i) {
+  ChunkedSample chunked(sample, times.size());
+  for (int i = 0; i < kReplicates; ++i) {
     draw_blocks(sample.repeat_blocks, first, stream, times);
-    replicate_percentiles(sample, times, per_mille, ranked, replicates);
+    const std::uint64_t total = chunked.resample(times);
+    if (total == 0) continue;  // every block drawn was empty
+    for (std::size_t p = 0; p < per_mille.size(); ++p) {
+      replicates[p].push_back(chunked.value_at(nearest_rank(total, per_mille[p])));
+    }
   }
   std::vector<Interval> intervals;
   for (std::size_t i = 0; i < per_mille.size(); ++i) {
@@ -119,7 +148,7 @@ Interval bootstrap_rate(std::span<const BlockSums> blocks,
   KVRM_CHECK_EQ(first.back(), blocks.size());
   std::vector<std::uint64_t> times(blocks.size());
   std::vector<double> replicates;
-  for (std::uint64_t i = replicate_count(blocks.size()); i > 0; --i) {
+  for (int i = 0; i < kReplicates; ++i) {
     draw_blocks(repeat_blocks, first, stream, times);
     BlockSums sum;
     for (std::size_t block = 0; block < blocks.size(); ++block) {
@@ -146,7 +175,7 @@ std::optional<RatioEstimate> paired_ratio(std::span<const double> numerators,
   if (logs.size() < 2) return RatioEstimate{value, value, value};
   std::vector<double> replicates;
   std::vector<double> drawn(logs.size());
-  for (std::uint64_t i = 0; i < kReplicatesMax; ++i) {
+  for (int i = 0; i < kReplicates; ++i) {
     for (double& log_ratio : drawn) log_ratio = logs[stream.below(logs.size())];
     replicates.push_back(std::exp(mean_of(drawn)));
   }
