@@ -81,8 +81,9 @@ Status check_lengths(const ConfigNode& tree, const std::string& path, const Leng
   const std::vector<double>& p = lengths.probabilities;
   if (p.size() < 2 || p.front() != 0 || p.back() != 1 ||
       std::ranges::adjacent_find(p, std::greater_equal<>()) != p.end()) {
-    return refuse(tree, path + ".probabilities", "another list",
-                  "at least two, ascending from 0 to 1");
+    return refuse(tree, path + ".probabilities",
+                  describe(*look_up(tree, path + ".probabilities").node),
+                  "at least two numbers, ascending from 0 to 1");
   }
   if (lengths.values.size() != p.size()) {
     return refuse(tree, path + ".values", fmt::format("{} values", lengths.values.size()),

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "harness/config/load_yaml.h"
+
 namespace kvrm {
 namespace {
 
@@ -27,6 +29,10 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+std::string shortened(const std::string& text) {
+  return text.size() <= kLongestQuote ? text : text.substr(0, kLongestQuote) + "...";
+}
+
 }  // namespace
 
 tl::unexpected<Error> config_error(const SourcePlace& place, std::string_view path,
@@ -37,19 +43,13 @@ tl::unexpected<Error> config_error(const SourcePlace& place, std::string_view pa
 }
 
 std::string describe(const ConfigNode& node) {
-  switch (node.kind) {
-    case ConfigNode::Kind::nothing:
-      return node.text.empty() ? "nothing" : node.text;
-    case ConfigNode::Kind::list:
-      return "a list";
-    case ConfigNode::Kind::map:
-      return "a map";
-    case ConfigNode::Kind::scalar:
-      break;
+  if (node.kind == ConfigNode::Kind::nothing) return node.text.empty() ? "nothing" : node.text;
+  if (node.kind == ConfigNode::Kind::scalar) {
+    return fmt::format("\"{}\"{}", shortened(node.text), node.quoted ? " (in quotes)" : "");
   }
-  const std::string_view quotes = node.quoted ? " (in quotes)" : "";
-  if (node.text.size() <= kLongestQuote) return fmt::format("\"{}\"{}", node.text, quotes);
-  return fmt::format("\"{}...\"{}", node.text.substr(0, kLongestQuote), quotes);
+  const std::string name = node.kind == ConfigNode::Kind::list ? "list" : "map";
+  if (node.children.empty()) return "an empty " + name;
+  return fmt::format("the {} {}", name, shortened(emit_yaml_flow(node)));
 }
 
 std::string join_names(std::span<const std::string> names) {
@@ -60,7 +60,8 @@ std::string nearest_name_hint(std::string_view wrong, std::span<const std::strin
   std::string_view nearest;
   std::size_t least = wrong.size() / 3 + 2;
   for (const std::string& name : names) {
-    const std::size_t distance = edit_distance(wrong, name);
+    const bool is_beginning = wrong.size() >= 3 && name.starts_with(wrong);
+    const std::size_t distance = is_beginning ? 1 : edit_distance(wrong, name);
     if (distance < least) {
       least = distance;
       nearest = name;

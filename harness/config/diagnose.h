@@ -17,14 +17,14 @@ namespace kvrm {
 tl::unexpected<Error> config_error(const SourcePlace& place, std::string_view path,
                                    std::string_view found, std::string_view allowed);
 
-// What a node is, in words: `"abc"`, `a list`, `a map`, `nothing`.
+// What a node is, in words: `"abc"`, `the list [1, 2]`, `an empty map`, `nothing`.
 std::string describe(const ConfigNode& node);
 
 // "a, b, c".
 std::string join_names(std::span<const std::string> names);
 
-// "; did you mean "x"?" for the name nearest to `wrong`, empty when none is near (Levenshtein
-// distance over a third of the length, plus one).
+// "; did you mean "x"?" for the name nearest to `wrong`: one that begins with it, or by Levenshtein
+// distance. Empty when none is near (over a third of the length, plus one).
 std::string nearest_name_hint(std::string_view wrong, std::span<const std::string> names);
 
 }  // namespace kvrm

@@ -138,6 +138,8 @@ class TreeBuilder final : public YAML::EventHandler {
     } else {
       node.key = parent.pending_key->text;
       node.key_place = parent.pending_key->place;
+      // yaml-cpp places an absent value at whatever comes next.
+      if (node.kind == ConfigNode::Kind::nothing && node.text.empty()) node.place = node.key_place;
       parent.pending_key.reset();
       parent.node.children.push_back(std::move(node));
     }

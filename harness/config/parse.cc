@@ -46,15 +46,24 @@ Result<std::vector<Override>> apply_overrides(const std::vector<std::string>& te
   return overrides;
 }
 
+// Whether `found` has what `value` put into `wanted`. A later --set may have taken it out again.
+bool stands(const ConfigNode& value, const ConfigNode* wanted, const ConfigNode* found) {
+  if (wanted == nullptr || found == nullptr) return wanted == nullptr;
+  if (value.kind != ConfigNode::Kind::map) return emit_yaml_flow(*wanted) == emit_yaml_flow(*found);
+  return std::ranges::all_of(value.children, [&](const ConfigNode& child) {
+    return stands(child, wanted->find(child.key), found->find(child.key));
+  });
+}
+
 // The values of an axis beat --set: a --set of the same key would be silently lost.
 Status check_overrides_stand(const std::vector<Override>& overrides, const ConfigNode& tree,
                              const std::vector<SweepPoint>& points) {
   for (const Override& override_of : overrides) {
     if (is_whole_experiment_key(split_path(override_of.path).front())) continue;
-    const std::string wanted = emit_yaml_flow(*look_up(tree, override_of.path).node);
+    const ConfigNode* wanted = look_up(tree, override_of.path).node;
     for (const SweepPoint& point : points) {
       const PathLookup found = look_up(point.tree, override_of.path);
-      if (found.complete && emit_yaml_flow(*found.node) == wanted) continue;
+      if (found.complete && stands(override_of.value, wanted, found.node)) continue;
       std::vector<std::string> axes;
       for (const auto& [name, value] : point.axes) axes.push_back(name + " = " + value);
       return config_error(override_of.value.place, override_of.path,
@@ -100,20 +109,24 @@ Status keep_engines(const std::vector<std::string>& wanted, std::vector<Experime
   return {};
 }
 
-// Defaults written out; what would be different in different points of a sweep stays as it is.
+void write_label(ConfigNode& engine) {
+  if (engine.find("label") != nullptr) return;
+  ConfigNode label = *engine.find("kind");
+  label.key = "label";
+  label.quoted = label.kind == ConfigNode::Kind::nothing;  // the engine `null`
+  label.kind = ConfigNode::Kind::scalar;
+  engine.children.push_back(std::move(label));
+}
+
+// Defaults written out, but for what depends on the point of a sweep: its cases stay as they are.
 std::string resolve(ConfigNode tree, const ParseRequest& request) {
   write_defaults(tree, experiment_keys(request.engine_kinds, request.backend_kinds));
-  ConfigNode* engines = tree.find("engines");
-  if (engines == nullptr || engines->kind != ConfigNode::Kind::list) return emit_yaml(tree);
   const Section<EngineSpec> section = engine_section(request.engine_kinds);
-  for (ConfigNode& engine : engines->children) {
-    write_defaults(engine, section.keys());
-    if (engine.find("label") != nullptr) continue;
-    ConfigNode label = *engine.find("kind");
-    label.key = "label";
-    label.quoted = label.kind == ConfigNode::Kind::nothing;  // the engine `null`
-    label.kind = ConfigNode::Kind::scalar;
-    engine.children.push_back(std::move(label));
+  if (ConfigNode* engines = tree.find("engines")) {
+    for (ConfigNode& engine : engines->children) {
+      write_label(engine);
+      write_defaults(engine, section.keys());
+    }
   }
   return emit_yaml(tree);
 }

@@ -217,7 +217,7 @@ TEST_F(Parse, SetBeatsTheCasesOfASweep) {
   write("small.yaml", kSmallExperiment);
   write("sweep.yaml", kSweep);
   ParseRequest with_set = request("sweep.yaml");
-  with_set.overrides = {"model.seed=77", "workload.requests=3",
+  with_set.overrides = {"model={seed: 77}", "workload.requests=3",
                         "sweep.part.cases.attention.budget={max_batch: 2}"};
   const Experiment experiment = parse(with_set);
   ASSERT_EQ(experiment.points.size(), 4U);

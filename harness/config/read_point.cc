@@ -68,9 +68,7 @@ Result<EngineSpec> read_engine(ConfigNode node, const std::string& path,
 Status read_engines(const ConfigNode& list, const std::vector<std::string>& engine_kinds,
                     ExperimentPoint& out) {
   if (list.kind != ConfigNode::Kind::list || list.children.empty()) {
-    const std::string found =
-        list.kind == ConfigNode::Kind::list ? "an empty list" : describe(list);
-    return config_error(list.place, "engines", found, "a list of {kind, label, options}");
+    return config_error(list.place, "engines", describe(list), "a list of {kind, label, options}");
   }
   const Section<EngineSpec> section = engine_section(engine_kinds);
   for (std::size_t i = 0; i < list.children.size(); ++i) {

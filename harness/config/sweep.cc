@@ -48,9 +48,7 @@ Status check_axis_key(const ConfigNode& node, const std::string& path, const std
 
 Status check_values(const ConfigNode& node, const std::string& path, ConfigNode::Kind kind) {
   if (node.kind != kind || node.children.empty()) {
-    const std::string found =
-        node.children.empty() && node.kind == kind ? "an empty one" : describe(node);
-    return config_error(node.place, path, found,
+    return config_error(node.place, path, describe(node),
                         kind == ConfigNode::Kind::map ? "a map of cases" : "a list of values");
   }
   if (kind == ConfigNode::Kind::list) return {};
