@@ -35,6 +35,13 @@ Status check_options(const EngineSpec& spec, const ModelShape& shape) {
   return {};
 }
 
+// The view takes at most half of the budget, so that what it can stage and what the pool can hold
+// stay in proportion; a batch that needs more gets fewer slots, as `static` does. At least one.
+std::uint32_t slots_with_view(const PoolPlan& plan, std::uint64_t budget) {
+  const std::uint64_t affordable = budget / 2 / plan.view_stride;
+  return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(affordable, 1, plan.slots));
+}
+
 }  // namespace
 
 Result<PoolPlan> plan_pool(const EngineSpec& spec, const ModelShape& shape, StagingView view) {
@@ -50,10 +57,11 @@ Result<PoolPlan> plan_pool(const EngineSpec& spec, const ModelShape& shape, Stag
                 .token_bytes = shape.kv_bytes_per_token()};
   plan.max_blocks_per_history =
       static_cast<std::uint32_t>(divide_up(plan.max_length, plan.layout.block_tokens));
+  const std::uint64_t budget = spec.budget.kv_bytes;
   if (view == StagingView::one_layer) {
     plan.view_stride = plan.max_blocks_per_history * plan.layout.block_bytes();
+    plan.slots = slots_with_view(plan, budget);
   }
-  const std::uint64_t budget = spec.budget.kv_bytes;
   const std::uint64_t left = budget - std::min(budget, plan.view_bytes());
   const std::uint64_t affordable = left / plan.block_bytes();
   if (affordable < plan.max_blocks_per_history) {

@@ -175,5 +175,22 @@ TEST(KvPool, TilesAndBlocksDivideOneAnother) {
   EXPECT_EQ(plan.view_bytes(), 6 * plan.layout.block_bytes());
 }
 
+TEST(KvPool, TheViewTakesAtMostHalfOfTheBudgetAndTheBatchFollows) {
+  const auto shape = testing_models::tiny_spec(ModelKind::attention_only).shape;
+  EngineSpec spec{.kind = "kvrm", .label = "k", .options = {}, .budget = {}};
+  spec.options.transport = Transport::full;
+  spec.budget = {.kv_bytes = kGiB, .max_batch = 5, .max_len = 64, .prefill_tokens = 0};
+  const PoolPlan roomy = *plan_pool(spec, shape, StagingView::one_layer);
+  EXPECT_EQ(roomy.slots, 5U);
+  spec.budget.kv_bytes = 2 * 3 * roomy.view_stride;
+  if (spec.budget.kv_bytes / 2 < roomy.max_blocks_per_history * roomy.block_bytes()) {
+    spec.budget.kv_bytes = 2 * 4 * roomy.view_stride;
+  }
+  const PoolPlan tight = *plan_pool(spec, shape, StagingView::one_layer);
+  EXPECT_EQ(tight.slots, spec.budget.kv_bytes / 2 / tight.view_stride);
+  EXPECT_LT(tight.slots, 5U);
+  EXPECT_LE(tight.view_bytes() + tight.pool_bytes(), spec.budget.kv_bytes);
+}
+
 }  // namespace
 }  // namespace kvrm

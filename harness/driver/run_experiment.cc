@@ -198,6 +198,19 @@ Status run_point(const ExperimentPoint& point, const Registry& registry, const R
   return conclude_point(*context, std::move(*logs), result);
 }
 
+// Opens every point once and lets it go, so that the last point's mistake is known before the first
+// point is measured. A single point's own opening comes first anyway.
+Status check_all_points(const Experiment& experiment, const Registry& registry,
+                        std::uint64_t available) {
+  if (experiment.points.size() < 2) return {};
+  for (const ExperimentPoint& point : experiment.points) {
+    if (why_too_large(point, available)) continue;
+    const Result<PointContext> context = PointContext::open(point, registry);
+    if (!context) return tl::unexpected(context.error());
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ExperimentResult> run_experiment(const Experiment& experiment, const Registry& registry,
@@ -211,6 +224,9 @@ Result<ExperimentResult> run_experiment(const Experiment& experiment, const Regi
   const std::uint64_t available = options.available_memory_bytes > 0
                                       ? options.available_memory_bytes
                                       : available_memory_bytes();
+  if (Status possible = check_all_points(experiment, registry, available); !possible) {
+    return tl::unexpected(possible.error());
+  }
   for (const ExperimentPoint& point : experiment.points) {
     if (stop_asked(options)) break;
     if (std::optional<std::string> reason = why_too_large(point, available)) {
