@@ -260,6 +260,22 @@ TEST_F(RunExperimentTest, UnequalTermsAreRefusedByName) {
   EXPECT_TRUE(made_.empty());
 }
 
+TEST_F(RunExperimentTest, TheLastPointsMistakeIsKnownBeforeTheFirstIsMeasured) {
+  bool measured = false;
+  add_engine("a", [&](FakeScript& script) {
+    script.step_time = [&](const StepPlan&) {
+      measured = true;
+      return Nanoseconds{1};
+    };
+  });
+  experiment_.points.push_back(point());
+  experiment_.points[1].backend.kind = "nowhere";
+  const auto result = run_experiment(experiment_, registry_, options_);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_THAT(result.error().message, HasSubstr("nowhere"));
+  EXPECT_FALSE(measured);
+}
+
 TEST_F(RunExperimentTest, ReservingMoreThanTheBudgetIsRefused) {
   add_engine("modest");
   add_engine("greedy", [](FakeScript& script) { script.reserved_bytes = 1001; });
@@ -292,10 +308,11 @@ TEST_F(RunExperimentTest, AStopKeepsWhatWasMeasured) {
   std::atomic<bool> stop = false;
   options_.stop = &stop;
   add_engine("a");
+  int runs = 0;
   add_engine("b", [&](FakeScript& script) {
-    if (made_.size() < 5) return;  // in its second repeat
-    script.step_time = [&](const StepPlan&) {
-      stop = true;
+    script.step_time = [&](const StepPlan& plan) {
+      if (plan.step == 1) ++runs;
+      stop = runs == 2;
       return Nanoseconds{1};
     };
   });
@@ -305,8 +322,9 @@ TEST_F(RunExperimentTest, AStopKeepsWhatWasMeasured) {
   ASSERT_EQ(result.engines.size(), 2U);  // the second point was not begun
   EXPECT_EQ(states(result), (std::map<std::string, RunStatus>{{"a", RunStatus::incomplete},
                                                               {"b", RunStatus::incomplete}}));
-  EXPECT_FALSE(result.logs[0][0].interrupted);
-  EXPECT_TRUE(result.logs[1].back().interrupted);
+  EXPECT_FALSE(result.logs[1][0].interrupted);
+  ASSERT_EQ(result.logs[1].size(), 2U);
+  EXPECT_TRUE(result.logs[1][1].interrupted);
   EXPECT_EQ(exit_code_of(result), ExitCode::incomplete);
 }
 
