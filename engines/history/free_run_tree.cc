@@ -1,6 +1,7 @@
 #include "engines/history/free_run_tree.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "harness/base/check.h"
@@ -17,21 +18,27 @@ constexpr std::uint64_t bit_range(std::uint32_t first, std::uint32_t count) {
   return ones << first;
 }
 
-// The lowest run of exactly the longest length in a word: visits its runs.
+// The lowest of the longest runs of ones in a word, in O(log 64): doubling finds the largest power
+// of two that fits, then smaller powers are appended while a run still carries them.
 BlockRun longest_run(std::uint64_t word) {
-  BlockRun best;
-  std::uint32_t at = 0;
-  while (word != 0) {
-    const auto skip = static_cast<std::uint32_t>(std::countr_zero(word));
-    word >>= skip;
-    at += skip;
-    const auto length = static_cast<std::uint32_t>(std::countr_one(word));
-    if (length > best.blocks) best = {at, length};
-    if (length == kWordBlocks) break;
-    word >>= length;
-    at += length;
+  if (word == 0) return {};
+  std::array<std::uint64_t, 7> starts{word};  // starts[k]: where runs of at least 2^k begin
+  std::uint32_t k = 0;
+  while (k < 6) {
+    const std::uint64_t doubled = starts[k] & (starts[k] >> (1U << k));
+    if (doubled == 0) break;
+    starts[++k] = doubled;
   }
-  return best;
+  std::uint32_t length = 1U << k;
+  std::uint64_t longest = starts[k];
+  while (k > 0 && length < kWordBlocks) {
+    --k;
+    const std::uint64_t longer = longest & (starts[k] >> length);
+    if (longer == 0) continue;
+    longest = longer;
+    length += 1U << k;
+  }
+  return {static_cast<BlockIndex>(std::countr_zero(longest)), length};
 }
 
 }  // namespace
@@ -116,9 +123,14 @@ void FreeRunTree::refresh(std::uint32_t first_word, std::uint32_t last_word) {
   std::uint32_t half = kWordBlocks;
   std::uint32_t first = (leaves_ + first_word) / 2;
   std::uint32_t last = (leaves_ + last_word) / 2;
-  for (; first > 0; first /= 2, last /= 2, half *= 2) {
+  bool changed = true;
+  for (; first > 0 && changed; first /= 2, last /= 2, half *= 2) {
+    changed = false;
     for (std::uint32_t node = first; node <= last; ++node) {
-      spans_[node] = join(spans_[std::size_t{2} * node], spans_[std::size_t{2} * node + 1], half);
+      const Span joined =
+          join(spans_[std::size_t{2} * node], spans_[std::size_t{2} * node + 1], half);
+      changed = changed || joined != spans_[node];
+      spans_[node] = joined;
     }
   }
 }

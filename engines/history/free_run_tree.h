@@ -38,6 +38,7 @@ class FreeRunTree {
     std::uint32_t prefix = 0;
     std::uint32_t suffix = 0;
     std::uint32_t longest = 0;
+    bool operator==(const Span&) const = default;
   };
   static Span span_of_word(std::uint64_t word);
   static Span join(const Span& left, const Span& right, std::uint32_t half_blocks);
