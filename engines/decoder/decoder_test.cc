@@ -195,13 +195,26 @@ TEST_P(DecoderTest, PaddingRowsGiveDefinedNothing) {
                           [](float value) { return value == 0; }));
 }
 
-TEST_P(DecoderTest, KeysAndValuesLieWhereTheirPositionSays) {
-  if (GetParam().kind != ModelKind::attention_only)
-    GTEST_SKIP() << "values of a Llama are not known";
+INSTANTIATE_TEST_SUITE_P(
+    Models, DecoderTest,
+    testing::Values(Case{ModelKind::decoder, DType::f32}, Case{ModelKind::decoder, DType::f16},
+                    Case{ModelKind::decoder, DType::bf16},
+                    Case{ModelKind::attention_only, DType::f32},
+                    Case{ModelKind::attention_only, DType::bf16}),
+    [](const auto& param) {
+      return std::string(param.param.kind == ModelKind::decoder ? "decoder_" : "attention_only_") +
+             std::string(dtype_name(param.param.kv_dtype));
+    });
+
+class ContentTest : public testing::TestWithParam<DType> {};
+
+TEST_P(ContentTest, KeysAndValuesLieWhereTheirPositionSays) {
+  const auto model = tiny_model(ModelKind::attention_only, GetParam());
+  const auto device = cpu();
   constexpr std::uint32_t kTokens = 50;
-  History history(*model_, *device_);
+  History history(*model, *device);
   history.prefill(0, kTokens, true);
-  const ModelShape& shape = model_->shape();
+  const ModelShape& shape = model->shape();
   const KvLayout& layout = history.kv().layers()[0].layout;
   std::set<float> seen;
   for (std::uint32_t layer = 0; layer < shape.layers; ++layer) {
@@ -222,16 +235,8 @@ TEST_P(DecoderTest, KeysAndValuesLieWhereTheirPositionSays) {
   EXPECT_GT(seen.size(), 200U);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Models, DecoderTest,
-    testing::Values(Case{ModelKind::decoder, DType::f32}, Case{ModelKind::decoder, DType::f16},
-                    Case{ModelKind::decoder, DType::bf16},
-                    Case{ModelKind::attention_only, DType::f32},
-                    Case{ModelKind::attention_only, DType::bf16}),
-    [](const auto& param) {
-      return std::string(param.param.kind == ModelKind::decoder ? "decoder_" : "attention_only_") +
-             std::string(dtype_name(param.param.kv_dtype));
-    });
+INSTANTIATE_TEST_SUITE_P(KvTypes, ContentTest, testing::Values(DType::f32, DType::f16, DType::bf16),
+                         [](const auto& param) { return std::string(dtype_name(param.param)); });
 
 TEST(AttentionWork, CountsWholeLaneGroupsAndWhatIsMasked) {
   EXPECT_EQ(attention_work(0, 0).attended, 0U);
