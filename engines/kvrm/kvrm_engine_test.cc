@@ -210,7 +210,7 @@ TEST_F(KvrmEngineTest, OptionsThatCannotWorkAreErrors) {
   gap.options.max_gap_blocks = 2;
   EXPECT_THAT(error_of(gap), HasSubstr("merge.max_gap_blocks is 2"));
   EngineSpec small = spec(Transport::full);
-  small.budget.kv_bytes = 3 * 208 * model_->shape().kv_bytes_per_token();
+  small.budget.kv_bytes = 208 * model_->shape().kv_bytes_per_token();
   EXPECT_THAT(error_of(small), HasSubstr("after a staging view of"));
   gap.options.transport = Transport::fused;
   EXPECT_EQ(error_of(gap), "made");
