@@ -162,13 +162,13 @@ TestBatch random_batch() {
   using rc::gen::inRange;
   TestBatch batch;
   batch.dtype = *element(DType::f32, DType::f16, DType::bf16);
-  batch.kv_heads = *inRange(1U, 4U);
-  batch.query_heads = batch.kv_heads * *inRange(1U, 7U);
-  batch.head_dim = 8 * *inRange(1U, 12U);
+  batch.kv_heads = *inRange(1U, 3U);
+  batch.query_heads = batch.kv_heads * *inRange(1U, 6U);
+  batch.head_dim = 8 * *inRange(1U, 9U);
   batch.tile_tokens = *element(16U, 32U, 64U);
   batch.split_tiles = *inRange(1U, 6U);
-  const auto lengths = *rc::gen::container<std::vector<std::uint32_t>>(*inRange<std::size_t>(1, 7),
-                                                                       inRange(0U, 400U));
+  const auto lengths = *rc::gen::container<std::vector<std::uint32_t>>(*inRange<std::size_t>(1, 5),
+                                                                       inRange(0U, 300U));
   batch.rows = rows_of(lengths);
   return batch;
 }

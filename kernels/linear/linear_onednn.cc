@@ -4,8 +4,8 @@
 
 #include "harness/base/check.h"
 #include "harness/base/units.h"
+#include "kernels/linear/linear_detail.h"
 #include "kernels/linear/linear_kernels.h"
-#include "kernels/linear/linear_state.h"
 #include "kernels/simd/round.h"
 
 namespace kvrm {

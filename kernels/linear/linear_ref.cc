@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include "kernels/linear/linear_detail.h"
 #include "kernels/linear/linear_kernels.h"
-#include "kernels/linear/linear_state.h"
 
 namespace kvrm {
 namespace {

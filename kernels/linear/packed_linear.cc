@@ -5,7 +5,7 @@
 
 #include "harness/base/check.h"
 #include "harness/base/units.h"
-#include "kernels/linear/linear_state.h"
+#include "kernels/linear/linear_detail.h"
 
 namespace kvrm {
 namespace {
