@@ -1,5 +1,6 @@
 #include "workloads/generators/arrivals.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -10,8 +11,10 @@ namespace {
 
 constexpr double kSecondsPerMinute = 60;
 
+// Past the last representable time (292 years) every arrival is at it.
 Nanoseconds to_nanoseconds(double seconds) {
-  return static_cast<Nanoseconds>(std::llround(seconds * 1e9));
+  constexpr double kLastSecond = 9.2e9;
+  return static_cast<Nanoseconds>(std::llround(std::min(seconds, kLastSecond) * 1e9));
 }
 
 class ClosedArrivals final : public ArrivalSource {
