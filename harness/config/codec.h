@@ -55,7 +55,7 @@ Codec<V> integer(V min, V max) {
 template <class V = double>
 Codec<V> number(V min, V max) {
   Codec<V> codec;
-  codec.allowed = fmt::format("a number from {:g} to {:g}", min, max);
+  codec.allowed = fmt::format("a number from {} to {}", min, max);
   codec.read = [=](const ConfigNode& node) -> std::optional<V> {
     const auto value = parse_number<V>(node);
     return value && *value >= min && *value <= max ? value : std::nullopt;  // false for NaN

@@ -138,9 +138,11 @@ const std::vector<Change>& changes() {
        "9:32: workload.trace.format: found \"azur\", allowed: auto, plain, azure, burstgpt, "
        "mooncake; did you mean \"azure\"?"},
       {"  requests: 12", "  requests: 12\n  arrivals: {kind: poisson}",
-       "9:13: workload.arrivals.rate_per_s: found nothing, allowed: a number from 1e-06 to 1e+06"},
+       "9:13: workload.arrivals.rate_per_s: found nothing, allowed: a number from 1e-06 to "
+       "1000000"},
       {"  requests: 12", "  requests: 12\n  arrivals: {kind: poisson, rate_per_s: .nan}",
-       "9:41: workload.arrivals.rate_per_s: found \".nan\", allowed: a number from 1e-06 to 1e+06"},
+       "9:41: workload.arrivals.rate_per_s: found \".nan\", allowed: a number from 1e-06 to "
+       "1000000"},
       {"  requests: 12", "  requests: 12\n  arrivals: {kind: closed, rate_per_s: 2}",
        "9:28: workload.arrivals.rate_per_s: found \"rate_per_s\", which kind \"closed\" does not "
        "have (kinds that have it: poisson, gamma, on_off), allowed: kind, concurrency"},
