@@ -45,8 +45,8 @@ TEST_P(Golden, TokensOfAllPrompts) {
 INSTANTIATE_TEST_SUITE_P(EveryEngine, Golden,
                          testing::Combine(testing::Values("static", "paged", "paged_graph", "kvrm"),
                                           testing::Values("f32", "f16")),
-                         [](const auto& info) {
-                           return std::get<0>(info.param) + "_" + std::get<1>(info.param);
+                         [](const auto& test) {
+                           return std::get<0>(test.param) + "_" + std::get<1>(test.param);
                          });
 
 TEST(Generate, OptionsReachTheEngine) {

@@ -92,14 +92,13 @@ std::vector<EngineSpec> draw_engines(Draw& draw, const Budget& budget, std::uint
   return engines;
 }
 
-// Enough for the view of kvrm's `full` and one longest history; what is drawn on top decides how
-// much is preempted.
+// At least one longest history and, for kvrm's `full`, the view of one slot beside it; what is
+// drawn on top decides how much is preempted.
 std::uint64_t draw_kv_bytes(Draw& draw, const ModelShape& shape, std::uint32_t batch,
                             std::uint32_t block_tokens) {
   const std::uint64_t history = round_up(round_up(shape.max_len, block_tokens), shape.tile_tokens);
   const std::uint64_t history_bytes = history * shape.kv_bytes_per_token();
-  const std::uint64_t view = batch * history_bytes / shape.layers;
-  return view + history_bytes + draw.between(0, batch) * history_bytes / 2;
+  return 2 * history_bytes + draw.between(0, batch) * history_bytes / 3;
 }
 
 std::vector<Request> draw_requests(Draw& draw, const ModelShape& shape) {
