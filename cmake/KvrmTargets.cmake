@@ -37,6 +37,8 @@ function(kvrm_test)
     target_link_libraries(${name}_test PRIVATE ${name})
   endif()
   target_compile_definitions(${name}_test PRIVATE KVRM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  # Test discovery writes its properties into a script, where a list needs one more level of quoting.
+  string(REPLACE ";" "\\;" labels "${ARG_LABELS}")
   gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-                       DISCOVERY_TIMEOUT 60 PROPERTIES LABELS "${ARG_LABELS}")
+                       DISCOVERY_TIMEOUT 60 PROPERTIES LABELS "${labels}")
 endfunction()

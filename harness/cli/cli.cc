@@ -5,10 +5,14 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "harness/cli/command.h"
+#include "harness/config/diagnose.h"
 
 namespace kvrm {
 namespace {
@@ -16,6 +20,17 @@ namespace {
 // CLI11 has its own exit codes; ours has one for every mistake in the arguments.
 int finish_parse(const CLI::App& app, const CLI::ParseError& error) {
   return app.exit(error, std::cout, std::cerr) == 0 ? 0 : static_cast<int>(ExitCode::bad_input);
+}
+
+// CLI11 says of an unknown command only that one is required.
+Status check_command_name(int argc, char** argv, const CLI::App& app) {
+  if (argc < 2 || argv[1][0] == '-') return {};
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  const std::string name = argv[1];
+  if (std::find(names.begin(), names.end(), name) != names.end()) return {};
+  return bad_input(fmt::format("found no command \"{}\", allowed: {}{}", name, join_names(names),
+                               nearest_name_hint(name, names)));
 }
 
 }  // namespace
@@ -33,6 +48,9 @@ int run_cli(int argc, char** argv, const Registry& registry) {
   commands.push_back(make_generate_command(app, registry));
   commands.push_back(make_trace_command(app, registry));
   commands.push_back(make_doctor_command(app, registry));
+  if (const Status known = check_command_name(argc, argv, app); !known) {
+    return report_error(known.error());
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

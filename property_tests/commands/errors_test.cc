@@ -70,7 +70,7 @@ TEST(Errors, Experiments) {
       {"negative length",
        run(folder.write("negative.yaml", replaced("min: 2, max: 24", "min: -2, max: 24"))),
        2,
-       {"negative.yaml:12:37: workload.prompt_tokens.min", "-2"}},
+       {"negative.yaml:12:39: workload.prompt_tokens.min", "-2"}},
       {"unknown engine",
        run(folder.write("engine.yaml", replaced("kind: paged}", "kind: pagd}"))),
        2,
@@ -99,7 +99,7 @@ TEST(Errors, Experiments) {
        {"run", good, "--out", "@out", "--set", "backend.kernels=neon"},
        2,
        {"neon", "reference"}},
-      {"no such command", {"rnu", good}, 2, {"rnu"}},
+      {"no such command", {"rnu", good}, 2, {"rnu", "run"}},
       {"no argument", {"run"}, 2, {"experiment"}},
   };
   for (const ErrorCase& error : cases) expect_error(error, folder);
