@@ -123,17 +123,29 @@ TEST(Summarise, UnfinishedIsInfiniteAndRefusedIsNoLatency) {
   EXPECT_DOUBLE_EQ(engine.metrics->goodput_per_s.value, 94 / 0.999);
 }
 
+TEST(Summarise, OneTokenHasNoTimeBetweenTokens) {
+  EventLog log = fake_log({.requests = 10, .output_tokens = 1});
+  log.requests[3].state = RequestState::in_flight;
+  log.requests[3].first_token = log.requests[3].finished = -1;
+  const LatencyMetrics latency = summarise(fake_point(), {log}).metrics->latency;
+  EXPECT_FALSE(latency.tpot_ms.at("max").has_value());
+  EXPECT_FALSE(latency.itl_ms.at("max").has_value());
+  EXPECT_EQ(latency.e2e_ms.at("max")->value, kInfinity);
+}
+
 TEST(Summarise, WarmUpIsCutWhereItsShareHasFinished) {
   EventLog log = fake_log({.requests = 100});
   // The first ten are slow in every way; request 9 finishes at 99 ms, which ends the warm-up.
   for (std::size_t i = 0; i < 10; ++i) log.requests[i].intended_arrival -= 1000 * kMs;
   for (std::size_t i = 0; i < 30; ++i) log.gaps[i].gap = 500 * kMs;
+  log.steps[29].end -= 40 * kMs;  // the last step of warm-up: the wait after it is not measured
   ExperimentPoint point = fake_point();
   point.driver.warmup_share = 0.1;
   const RunMetrics metrics = *summarise(point, {log}).metrics;
   EXPECT_DOUBLE_EQ(metrics.latency.ttft_ms.at("max")->value, 3);
   EXPECT_DOUBLE_EQ(metrics.latency.e2e_ms.at("max")->value, 9);
   EXPECT_DOUBLE_EQ(metrics.latency.itl_ms.at("max")->value, 2);
+  EXPECT_DOUBLE_EQ(metrics.latency.step_ms.at("max")->value, 6);
   EXPECT_DOUBLE_EQ(metrics.measured_s, 0.9);
   EXPECT_DOUBLE_EQ(metrics.output_tokens_per_s.value, 360 / 0.9);
   EXPECT_DOUBLE_EQ(metrics.goodput_per_s.value, 90 / 0.9);
