@@ -50,6 +50,20 @@ class ConfigFiles : public ::testing::Test {
     return experiment ? std::move(*experiment) : Experiment{};
   }
 
+  // What is wrong with the experiment.
+  static std::string message_of(const ParseRequest& request) {
+    const Result<Experiment> experiment = parse_experiment(request);
+    if (experiment) return "no error";
+    EXPECT_EQ(experiment.error().code, ExitCode::bad_input);
+    return experiment.error().message;
+  }
+
+  // @FOLDER@ in an expected message stands for the test's folder.
+  std::string with_folder(std::string message) const {
+    const std::size_t at = message.find("@FOLDER@");
+    return at == std::string::npos ? message : message.replace(at, 8, folder_.string());
+  }
+
   std::filesystem::path folder_;
   std::filesystem::path started_in_;
 };
