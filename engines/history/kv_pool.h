@@ -33,9 +33,9 @@ struct PoolPlan {
 enum class StagingView : std::uint8_t { none, one_layer };
 
 // Splits the budget: first the view, where there is one, of as many slots as half of the budget
-// holds; then as many blocks as fit, but no more than max_batch histories of max_len could ever use.
-// Errors, with the numbers: options that do not fit the model's tiles, and a pool that cannot hold
-// one history of max_len.
+// holds; then as many blocks as fit, but no more than max_batch histories of max_len could ever
+// use. Errors, with the numbers: options that do not fit the model's tiles, and a pool that cannot
+// hold one history of max_len.
 Result<PoolPlan> plan_pool(const EngineSpec& spec, const ModelShape& shape, StagingView view);
 
 class KvPool {

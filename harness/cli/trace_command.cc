@@ -12,7 +12,9 @@ namespace {
 
 void print_quantiles(const char* name, const std::map<std::string, std::uint64_t>& quantiles,
                      double mean) {
-  for (const auto& [quantile, value] : quantiles) fmt::print("{} {} {}\n", name, quantile, value);
+  for (const char* quantile : {"p0", "p50", "p90", "p95", "p99", "p100"}) {
+    fmt::print("{} {} {}\n", name, quantile, quantiles.at(quantile));
+  }
   fmt::print("{} mean {:.3f}\n", name, mean);
 }
 

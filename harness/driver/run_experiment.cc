@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <memory>
 #include <utility>
@@ -14,7 +13,6 @@
 #include "harness/driver/point_context.h"
 #include "harness/metrics/summarise.h"
 #include "harness/result/environment.h"
-#include "harness/stats/percentile.h"
 
 namespace kvrm {
 namespace {
@@ -98,15 +96,6 @@ class PointRuns {
   RunProgress& progress_;
 };
 
-double lag_ms_p99(const EventLog& log) {
-  std::vector<double> lags;
-  for (const RequestRecord& request : log.requests) {
-    lags.push_back(static_cast<double>(request.enqueued - request.intended_arrival) /
-                   static_cast<double>(kNanosecondsPerMillisecond));
-  }
-  return lags.empty() ? 0 : percentile_of(lags, 990);
-}
-
 void set_status(EngineResult& engine, RunStatus status, std::string reason = {}) {
   engine.status = status;
   engine.status_reason = std::move(reason);
@@ -128,7 +117,7 @@ bool set_status_of_logs(const PointContext& context, const std::vector<EventLog>
   // A closed loop has no schedule that its generator could be late for.
   if (context.loop().closed) return false;
   for (const EventLog& log : logs) {
-    const double lag = lag_ms_p99(log);
+    const double lag = generator_lag_ms_p99({&log, 1});
     if (lag <= driver.generator_lag_budget_ms) continue;
     set_status(
         engine, RunStatus::invalid,
@@ -221,6 +210,8 @@ Result<ExperimentResult> run_experiment(const Experiment& experiment, const Regi
   result.name = experiment.name;
   result.question = experiment.question;
   result.resolved_yaml = experiment.resolved_yaml;
+  // The files are one set for all points, so the first point decides what goes into them.
+  if (!experiment.points.empty()) result.output = experiment.points.front().output;
   RunProgress progress;
   progress.runs = count_runs(experiment);
   const std::uint64_t available = options.available_memory_bytes > 0
