@@ -35,6 +35,13 @@ TEST(Commands, HelpOnEachNamesItsArguments) {
   }
 }
 
+// Every results file that a command wrote must satisfy the published schema.
+void expect_valid_results(const std::string& folder) {
+  const ProgramResult result = run_program({.program = KVRM_SOURCE_DIR "/reports/validate_results",
+                                            .arguments = {folder + "/results.json"}});
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+}
+
 TEST(Commands, RunWritesEveryFileAndOnlyVerifiedLatencies) {
   const TemporaryFolder folder;
   const std::string file = folder.write("small.yaml", small_experiment());
@@ -54,6 +61,7 @@ TEST(Commands, RunWritesEveryFileAndOnlyVerifiedLatencies) {
     EXPECT_GT(engine["metrics"]["output_tokens_per_s"]["value"].get<double>(), 0);
   }
   EXPECT_NE(result.out.find("kvrm-full"), std::string::npos) << result.out;
+  expect_valid_results(out);
 }
 
 TEST(Commands, RunAgainFromTheResolvedExperimentServesTheSameWorkload) {
@@ -104,6 +112,7 @@ TEST(Commands, PlantedFaultEndsIncorrectWithoutMetricsAndExitFive) {
     EXPECT_EQ(engine["status"], faulty ? "incorrect" : "verified") << engine.dump();
     EXPECT_EQ(engine.contains("metrics") && !engine["metrics"].is_null(), !faulty) << engine.dump();
   }
+  expect_valid_results(out);
   for (const auto& comparison : json["comparisons"]) {
     EXPECT_NE(comparison["engine"], "paged");
     EXPECT_NE(comparison["baseline"], "paged");
@@ -126,6 +135,7 @@ TEST(Commands, InterruptHalfWayKeepsWhatWasMeasured) {
                      .signal_when = "static-full repeat 1"});
     EXPECT_EQ(result.exit_code, 3) << result.err;
     const auto json = nlohmann::json::parse(read_file(out + "/results.json"));
+    expect_valid_results(out);
     std::set<std::string> statuses;
     for (const auto& engine : json["engines"]) statuses.insert(engine["status"].get<std::string>());
     EXPECT_TRUE(statuses.contains("incomplete")) << json["engines"].dump();
@@ -135,6 +145,37 @@ TEST(Commands, InterruptHalfWayKeepsWhatWasMeasured) {
       EXPECT_TRUE(!engine.contains("metrics") || engine["metrics"].is_null());
     }
   }
+}
+
+TEST(Commands, TraceGivesExactFacts) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write(
+      "t.csv", "arrival_s,prompt_tokens,output_tokens\n0,10,1\n0.5,30,2\n0.5,20,3\n4,40,9\n");
+  const ProgramResult text = kvrm_run({"trace", file});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  for (const char* line : {"rows 4\n", "duration_s 4.000\n", "prompt p50 20\n", "prompt p100 40\n",
+                           "output p50 2\n", "peak_arrivals 1s 3\n"}) {
+    EXPECT_NE(text.out.find(line), std::string::npos) << line << text.out;
+  }
+  const auto json = nlohmann::json::parse(kvrm_run({"trace", file, "--json"}).out);
+  EXPECT_EQ(json["rows"], 4);
+  EXPECT_EQ(json["prompt_tokens"]["p50"], 20);
+}
+
+TEST(Commands, BackendAndEngineAreChosenByName) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("small.yaml", small_experiment());
+  const std::string out = (folder.path() / "out").string();
+  const ProgramResult backend = kvrm_run({"run", file, "--backend", "cuda", "--out", out});
+  EXPECT_EQ(backend.exit_code, 2);
+  EXPECT_NE(backend.err.find("cpu"), std::string::npos) << backend.err;
+  const ProgramResult some =
+      kvrm_run({"run", file, "--engine", "kvrm", "--engine", "static-full", "--out", out});
+  ASSERT_EQ(some.exit_code, 0) << some.err;
+  std::vector<std::string> names;
+  const auto json = nlohmann::json::parse(read_file(out + "/results.json"));
+  for (const auto& engine : json["engines"]) names.push_back(engine["name"].get<std::string>());
+  EXPECT_EQ(names, (std::vector<std::string>{"static-full", "kvrm", "kvrm-full"}));
 }
 
 TEST(Commands, DoctorSaysWhatRunsHere) {
