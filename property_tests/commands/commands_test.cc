@@ -93,7 +93,9 @@ TEST(Commands, VerifyChecksEveryRequestOfEveryEngine) {
   const ProgramResult result =
       kvrm_run({"verify", folder.write("small.yaml", small_experiment()), "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
-  for (const auto& engine : nlohmann::json::parse(result.out)["engines"]) {
+  const auto json = nlohmann::json::parse(result.out);
+  ASSERT_FALSE(json["engines"].empty()) << result.out;
+  for (const auto& engine : json["engines"]) {
     EXPECT_EQ(engine["status"], "verified") << engine.dump();
     EXPECT_EQ(engine["requests_checked"], 12) << engine.dump();
   }
