@@ -8,7 +8,7 @@ namespace {
 // content.h packs layer, head and dimension into one word; these stay inside its fields.
 constexpr std::uint32_t kMaxLayers = 1024;
 constexpr std::uint32_t kMaxHeads = 1023;
-constexpr std::uint32_t kMaxHeadDim = 512;
+constexpr std::uint32_t kMaxHeadDim = 256;
 constexpr std::uint32_t kMaxDim = 1U << 17;
 constexpr std::uint32_t kMaxVocabulary = 1U << 20;
 
