@@ -1,6 +1,6 @@
-// The composition root: the one file that knows every name. Three explicit ordered lists (engines,
-// backends, report writers) and the functions that make models, workloads and the oracle; main() is
-// in harness/cli and harness/bench.
+// The composition root: the one file that knows every name. Explicit ordered lists (engines,
+// backends, report writers, benchmark suites) and the functions that make models, workloads and the
+// oracle; main() is in harness/cli and harness/bench.
 #include <kvrm_version.h>
 
 #include "engines/decoder/decoder_model.h"
@@ -9,6 +9,7 @@
 #include "engines/null/null_engine.h"
 #include "engines/paged/paged_engine.h"
 #include "engines/static/static_engine.h"
+#include "harness/bench/harness_suite.h"
 #include "harness/device/cpu_device.h"
 #include "harness/driver/registry.h"
 #include "kernels/dispatch/kernel_set.h"
@@ -80,5 +81,7 @@ Registry make_registry() {
       .make_oracle = make_oracle_engine,
   };
 }
+
+std::vector<BenchSuite> make_bench_suites() { return {harness_suite()}; }
 
 }  // namespace kvrm

@@ -6,7 +6,8 @@
 namespace kvrm {
 
 std::size_t row_arrays_bytes(std::uint32_t rows) {
-  return round_up(rows, kRowTile) * (4 * sizeof(std::uint32_t) + 2 * sizeof(std::uint64_t));
+  return round_up(rows, kRowTile) *
+         (4 * sizeof(std::uint32_t) + 2 * sizeof(std::uint64_t) + sizeof(FarSpan));
 }
 
 RowArrays place_row_arrays(std::byte* memory, std::uint32_t rows) {
@@ -18,6 +19,7 @@ RowArrays place_row_arrays(std::byte* memory, std::uint32_t rows) {
   arrays.position = arrays.token + capacity;
   arrays.length = arrays.position + capacity;
   arrays.history = arrays.length + capacity;
+  arrays.far = reinterpret_cast<FarSpan*>(arrays.history + capacity);
   return arrays;
 }
 
@@ -28,6 +30,7 @@ void set_row(const RowArrays& arrays, std::uint32_t row, const RowInput& input) 
   arrays.history[row] = input.history;
   arrays.write_slot[row] = input.write_slot;
   arrays.content_key[row] = input.content_key;
+  arrays.far[row] = input.far;
 }
 
 void clear_rows(const RowArrays& arrays, std::uint32_t first, std::uint32_t end) {

@@ -15,10 +15,12 @@ namespace kvrm {
 struct RowArrays {
   TokenId* token = nullptr;  // kNoToken for padding and attention_only
   std::uint32_t* position = nullptr;
-  std::uint32_t* length = nullptr;  // positions attention reads, the row's own included; 0: padding
-  std::uint32_t* history = nullptr;     // row of the KV source's tables
+  std::uint32_t* length = nullptr;   // positions attention reads, the row's own included; 0:
+                                     // padding; with far history of the virtual history (FarSpan)
+  std::uint32_t* history = nullptr;  // row of the KV source's tables
   std::uint64_t* write_slot = nullptr;  // where the row's key and value go; kNoWrite: nowhere
   std::uint64_t* content_key = nullptr;
+  FarSpan* far = nullptr;
 };
 
 // Bytes that RowArrays for `rows` rows take, and the arrays laid out in them (memory aligned to 64
@@ -34,6 +36,7 @@ struct RowInput {
   std::uint32_t history = 0;
   std::uint64_t write_slot = kNoWrite;
   std::uint64_t content_key = 0;
+  FarSpan far;
 };
 
 void set_row(const RowArrays& arrays, std::uint32_t row, const RowInput& input);

@@ -13,8 +13,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "harness/bench/harness_suite.h"
-
 namespace kvrm {
 namespace {
 
@@ -67,8 +65,8 @@ const BenchSuite* find_suite(const std::vector<BenchSuite>& suites, const std::s
   return found == suites.end() ? nullptr : &*found;
 }
 
-int run_suite(const BenchOptions& options, const Registry& registry) {
-  const std::vector<BenchSuite> suites = bench_suites();
+int run_suite(const BenchOptions& options, const Registry& registry,
+              const std::vector<BenchSuite>& suites) {
   const BenchSuite* suite = find_suite(suites, options.suite);
   if (suite == nullptr) {
     std::string names;
@@ -87,12 +85,6 @@ int run_suite(const BenchOptions& options, const Registry& registry) {
 }
 
 }  // namespace
-
-std::vector<BenchSuite> bench_suites() {
-  return {
-      {"harness", "cost of the driver itself: one token event with the null engine", harness_cases},
-  };
-}
 
 std::vector<BenchRow> run_cases(const std::vector<BenchCase>& cases, std::uint32_t repetitions) {
   std::string program = "kvrm_bench";
@@ -168,12 +160,13 @@ std::string rows_to_table(const std::vector<BenchRow>& rows) {
   return table;
 }
 
-int run_bench(int argc, char** argv, const Registry& registry) {
+int run_bench(int argc, char** argv, const Registry& registry,
+              const std::vector<BenchSuite>& suites) {
   CLI::App app("kvrm_bench: micro-benchmarks of kvrm's parts", "kvrm_bench");
   app.set_version_flag("--version", "kvrm_bench " + registry.version);
   BenchOptions options;
   std::string suite_help = "one of:";
-  for (const BenchSuite& suite : bench_suites())
+  for (const BenchSuite& suite : suites)
     suite_help += fmt::format(" {} ({})", suite.name, suite.description);
   app.add_option("--suite", options.suite, suite_help)->required();
   app.add_flag("--json", options.json, "print only JSON");
@@ -185,7 +178,7 @@ int run_bench(int argc, char** argv, const Registry& registry) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error, std::cout, std::cerr) == 0 ? 0 : static_cast<int>(ExitCode::bad_input);
   }
-  return run_suite(options, registry);
+  return run_suite(options, registry, suites);
 }
 
 }  // namespace kvrm

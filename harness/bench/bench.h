@@ -48,8 +48,8 @@ struct BenchSuite {
   std::function<Result<std::vector<BenchCase>>(const Registry&, BenchSize)> cases;
 };
 
-// Every suite, in order.
-std::vector<BenchSuite> bench_suites();
+// Every suite, in order. Defined by the composition root, kvrm.cc.
+std::vector<BenchSuite> make_bench_suites();
 
 // Runs the cases `repetitions` times each; rows in the order of the cases.
 std::vector<BenchRow> run_cases(const std::vector<BenchCase>& cases, std::uint32_t repetitions);
@@ -65,6 +65,7 @@ MedianRanks median_interval_ranks(std::uint32_t count);
 std::string rows_to_json(const std::vector<BenchRow>& rows);
 std::string rows_to_table(const std::vector<BenchRow>& rows);
 
-int run_bench(int argc, char** argv, const Registry& registry);
+int run_bench(int argc, char** argv, const Registry& registry,
+              const std::vector<BenchSuite>& suites);
 
 }  // namespace kvrm

@@ -50,7 +50,7 @@ TEST(RunCases, ReportsTheTimesThatTheCasesGave) {
 
 TEST(Suites, EachRunsAtItsTinySizeAndPrintsOnlyScalars) {
   const Registry registry = make_registry();
-  for (const BenchSuite& suite : bench_suites()) {
+  for (const BenchSuite& suite : make_bench_suites()) {
     const auto cases = suite.cases(registry, BenchSize::tiny);
     ASSERT_TRUE(cases.has_value()) << cases.error().message;
     const auto json = nlohmann::json::parse(rows_to_json(run_cases(*cases, 1)));

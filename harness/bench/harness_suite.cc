@@ -87,8 +87,6 @@ BenchSample drive_once(const Registry& registry, std::uint32_t batch, std::uint6
   return {.elapsed = elapsed, .operations = requests * kOutputTokens};
 }
 
-}  // namespace
-
 Result<std::vector<BenchCase>> harness_cases(const Registry& registry, BenchSize size) {
   const auto device = make_one_worker(registry);
   if (!device) return tl::unexpected(device.error());
@@ -108,6 +106,13 @@ Result<std::vector<BenchCase>> harness_cases(const Registry& registry, BenchSize
                      }});
   }
   return cases;
+}
+
+}  // namespace
+
+BenchSuite harness_suite() {
+  return {"harness", "cost of the driver itself: one token event with the null engine",
+          harness_cases};
 }
 
 }  // namespace kvrm

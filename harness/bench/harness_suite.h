@@ -7,6 +7,6 @@
 
 namespace kvrm {
 
-Result<std::vector<BenchCase>> harness_cases(const Registry& registry, BenchSize size);
+BenchSuite harness_suite();
 
 }  // namespace kvrm

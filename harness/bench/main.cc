@@ -1,5 +1,8 @@
-// The program `kvrm_bench`: the composition root's registry handed to the benchmark runner.
+// The program `kvrm_bench`: the composition root's registry and suites handed to the benchmark
+// runner.
 #include "harness/bench/bench.h"
 #include "harness/driver/registry.h"
 
-int main(int argc, char** argv) { return kvrm::run_bench(argc, argv, kvrm::make_registry()); }
+int main(int argc, char** argv) {
+  return kvrm::run_bench(argc, argv, kvrm::make_registry(), kvrm::make_bench_suites());
+}

@@ -36,6 +36,13 @@ constexpr float content_value(std::uint64_t content_key, ContentPart part, std::
                          part);
 }
 
+// Which key names the content at a position of a history whose first prefix_tokens positions are
+// shared with others.
+constexpr std::uint64_t content_key_at(std::uint64_t content_key, std::uint64_t prefix_key,
+                                       std::uint32_t prefix_tokens, std::uint32_t position) {
+  return position < prefix_tokens ? prefix_key : content_key;
+}
+
 // Token `index` of a generated prompt; token 0 is left to what the model calls begin-of-sequence
 // only by chance.
 constexpr TokenId content_token(std::uint64_t content_key, std::uint32_t index,

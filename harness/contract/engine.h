@@ -8,11 +8,14 @@
 //   2. prefill() runs those tokens in chunks, in order; the last chunk yields the next token.
 //   3. extend()  takes room for one more position; then submit() with that slot active, then
 //   collect().
+//   2'. Where admit() forked another slot there is nothing to prefill; 3 follows.
 //   4. release() gives everything back. The driver releases a slot it preempts and admits the
 //   request again later.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +23,7 @@
 
 #include "harness/base/ids.h"
 #include "harness/base/units.h"
+#include "harness/contract/engine_spec.h"
 
 namespace kvrm {
 
@@ -31,6 +35,8 @@ struct EngineInfo {
   std::uint32_t max_history_tokens = 0;  // longest history that fits alone
   bool exact = true;                     // false: outputs approximate by design (far history)
   bool checked = true;                   // false: outputs mean nothing (`null`)
+  bool can_fork = false;                 // admit() understands Admission::fork_from
+  FarHistoryRule far_history;            // the rule that outputs follow where it is enabled
 };
 
 // Tokens are empty for attention_only; then only their number counts.
@@ -40,6 +46,13 @@ struct Admission {
   std::uint64_t content_key = 0;
   std::uint32_t token_count = 0;    // positions to prefill
   std::span<const TokenId> tokens;  // [token_count], need not outlive the call
+  // Content of the first prefix_tokens positions (Request); attention_only only.
+  std::uint64_t prefix_key = 0;
+  std::uint32_t prefix_tokens = 0;
+  // A slot past its prefill whose first token_count - 1 positions are this request's too: they are
+  // shared instead of prefilled, and the first step consumes the last of `tokens`. Only where
+  // EngineInfo::can_fork.
+  std::optional<SlotIndex> fork_from;
 };
 
 struct PrefillChunk {
@@ -69,6 +82,7 @@ struct RowResult {
 struct PhaseTimes {
   Nanoseconds plan = 0;
   Nanoseconds commit = 0;
+  Nanoseconds remap = 0;  // part of commit: page-table work of transport `remap`
   Nanoseconds replay = 0;
   Nanoseconds sample = 0;
 };
@@ -109,7 +123,28 @@ struct EngineCounters {
       0;  // positions computed by decode attention, masked ones included
   std::uint64_t masked_positions = 0;
   std::uint64_t copy_on_writes = 0;
+  std::uint64_t forks = 0;
+  std::uint64_t compacted_blocks = 0;  // moved to join runs
+  std::uint64_t map_calls = 0;         // of transport `remap`
+  std::uint64_t mapped_bytes = 0;
+  std::uint64_t far_summaries = 0;  // blocks that became an entry of the far history
+  std::uint64_t far_merges = 0;     // entries that merged into their neighbour
   std::uint64_t allocation_failures = 0;
+};
+
+// Counts by size, in blocks: entry i counts sizes in [2^i, 2^(i + 1)), the last one all beyond.
+using SizeHistogram = std::array<std::uint64_t, 16>;
+
+// Far history against exact attention with the same queries, over all query heads of all rows that
+// were compared. Errors are L2 norms of the difference of one head's output; the bound is DESIGN
+// 9's, computed for that query.
+struct ShadowError {
+  std::uint64_t outputs = 0;
+  double error_max = 0;
+  double error_sum = 0;
+  double bound_max = 0;
+  double bound_sum = 0;
+  double error_over_bound_max = 0;  // above 1: the bound is broken
 };
 
 struct EngineUsage {
@@ -118,6 +153,10 @@ struct EngineUsage {
   std::uint64_t launch_hash = 0;  // of the last decode replay; 0 for eager engines
   std::uint64_t launch_hash_changes =
       0;  // replays whose hash differed from the first of the same graph
+  // Summed over decode steps: runs of every history, and the groups that the step's rows read.
+  SizeHistogram runs_by_blocks{};
+  SizeHistogram groups_by_blocks{};
+  ShadowError shadow;  // the oracle's, where it follows a far-history rule
 };
 
 class Engine {
@@ -132,8 +171,13 @@ class Engine {
   StepResult prefill(const PrefillChunk& chunk) { return do_prefill(chunk); }
   // Room for one more position of the slot. All or nothing; false: no memory now, nothing changed.
   [[nodiscard]] bool extend(SlotIndex slot) { return do_extend(slot); }
-  // Starts a step; collect() waits for it. Between the two only extend() and usage() may be called.
+  // Starts a step; collect() waits for it. Between the two only extend(), prepare() and usage() may
+  // be called.
   void submit(const StepPlan& plan) { do_submit(plan); }
+  // Does ahead what host work of the next step can be done while this one runs, as if none of
+  // `next.slots` ended; each has been extended. The next submit() may name other slots; extend()
+  // and admit() before it, and release(), are as ever.
+  void prepare(const StepPlan& next) { do_prepare(next); }
   StepResult collect() { return do_collect(); }
   // Idempotent on a free slot.
   void release(SlotIndex slot) { do_release(slot); }
@@ -145,6 +189,7 @@ class Engine {
   virtual StepResult do_prefill(const PrefillChunk& chunk) = 0;
   virtual bool do_extend(SlotIndex slot) = 0;
   virtual void do_submit(const StepPlan& plan) = 0;
+  virtual void do_prepare(const StepPlan& /*next*/) {}
   virtual StepResult do_collect() = 0;
   virtual void do_release(SlotIndex slot) = 0;
   virtual EngineUsage do_usage() const = 0;

@@ -18,6 +18,8 @@ struct Request {
   std::uint32_t prompt_tokens = 0;  // at least 1
   std::uint32_t output_tokens = 0;  // budget, at least 1
   std::uint64_t content_key = 0;    // names the content (content.h)
+  std::uint64_t prefix_key = 0;     // names the content of the first prefix_tokens positions
+  std::uint32_t prefix_tokens = 0;  // below prompt_tokens; 0: the content is all its own
   std::vector<TokenId> prompt;      // explicit prompt; empty: content_token(content_key, i)
   TokenId stop_token = kNoToken;    // ends the output when sampled, as its last token
 };

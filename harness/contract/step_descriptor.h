@@ -58,6 +58,34 @@ struct TableEdit {
 };
 static_assert(sizeof(TableEdit) == 24);
 
+// How a row sees a far history. The positions of a row's virtual history are: those below `first`
+// exact; `entries` summaries from `first` on; nothing up to `window`; exact again from `window` on.
+// Without far history all three are 0.
+struct FarSpan {
+  std::uint32_t first = 0;    // virtual position of the first entry, a multiple of the block
+  std::uint32_t entries = 0;  // positions [first, first + entries) have a bias
+  std::uint32_t window = 0;   // positions [first + entries, window) contribute exactly nothing; a
+                              // multiple of the larger of block and tile, and never below the gap's
+                              // first
+};
+static_assert(sizeof(FarSpan) == 12);
+
+// A device-side update of one history's far history, before anything of the step attends.
+enum class FarUpdateKind : std::uint32_t { summarise = 1, merge = 2 };
+
+struct FarUpdate {
+  FarUpdateKind kind = FarUpdateKind::summarise;
+  BlockIndex radii_block = 0;      // holds the radii of the history's entries
+  std::uint32_t entry = 0;         // index of the entry that is written
+  std::uint32_t source_entry = 0;  // merge: index of the entry that goes into it
+  std::uint64_t entry_slot = 0;    // block * block_tokens + offset of the entry that is written
+  std::uint64_t source_slot = 0;   // merge: of the entry that goes into it; summarise: of the
+                                   // block's first position
+  std::uint32_t count = 0;         // merge: positions in `entry` before; summarise: in the block
+  std::uint32_t source_count = 0;  // merge: positions in `source_entry`
+};
+static_assert(sizeof(FarUpdate) == 40);
+
 // A device-side copy of whole blocks inside the pool, before anything of the step reads it.
 struct BlockCopy {
   BlockIndex source = 0;
@@ -66,6 +94,15 @@ struct BlockCopy {
   std::uint32_t reserved = 0;
 };
 static_assert(sizeof(BlockCopy) == 16);
+
+// A device-side copy of a transfer group from the pool into a slot's contiguous view.
+struct StageCopy {
+  std::uint32_t slot = 0;
+  std::uint32_t logical = 0;   // first block in the view
+  std::uint32_t physical = 0;  // first block in the pool
+  std::uint32_t blocks = 0;
+};
+static_assert(sizeof(StageCopy) == 16);
 
 inline constexpr std::uint64_t kNoWrite = ~std::uint64_t{0};
 

@@ -75,13 +75,18 @@ PhaseTimes mean_phases(std::span<const EventLog> logs) {
     for (const StepRecord& step : log.steps) {
       sum.plan += step.phases.plan;
       sum.commit += step.phases.commit;
+      sum.remap += step.phases.remap;
       sum.replay += step.phases.replay;
       sum.sample += step.phases.sample;
       ++steps;
     }
   }
   if (steps == 0) return {};
-  return {sum.plan / steps, sum.commit / steps, sum.replay / steps, sum.sample / steps};
+  return {.plan = sum.plan / steps,
+          .commit = sum.commit / steps,
+          .remap = sum.remap / steps,
+          .replay = sum.replay / steps,
+          .sample = sum.sample / steps};
 }
 
 }  // namespace

@@ -70,7 +70,8 @@ TEST(Totals, PromptTokensAreThoseOfAdmittedRequestsAndPhasesAreMeans) {
   log.requests[3].admitted = -1;
   log.requests[3].output_tokens = 0;
   for (std::size_t i = 0; i < log.steps.size(); ++i) {
-    log.steps[i].phases = {.plan = 10, .commit = 20, .replay = i < 6 ? 100 : 300, .sample = 5};
+    log.steps[i].phases = {
+        .plan = 10, .commit = 20, .remap = 7, .replay = i < 6 ? 100 : 300, .sample = 5};
   }
   EngineResult engine;
   fill_totals(std::vector<EventLog>{log}, engine);
@@ -79,6 +80,7 @@ TEST(Totals, PromptTokensAreThoseOfAdmittedRequestsAndPhasesAreMeans) {
   EXPECT_EQ(engine.steps, 12U);
   EXPECT_EQ(engine.phase_mean.plan, 10);
   EXPECT_EQ(engine.phase_mean.commit, 20);
+  EXPECT_EQ(engine.phase_mean.remap, 7);
   EXPECT_EQ(engine.phase_mean.replay, 200);
   EXPECT_EQ(engine.phase_mean.sample, 5);
 }

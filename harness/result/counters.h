@@ -14,7 +14,7 @@ struct CounterField {
   std::uint64_t EngineCounters::*member;
 };
 
-inline constexpr std::array<CounterField, 18> kCounterFields = {{
+inline constexpr std::array<CounterField, 24> kCounterFields = {{
     {"moved_bytes", &EngineCounters::moved_bytes},
     {"kv_read_bytes", &EngineCounters::kv_read_bytes},
     {"groups", &EngineCounters::groups},
@@ -32,6 +32,12 @@ inline constexpr std::array<CounterField, 18> kCounterFields = {{
     {"attended_positions", &EngineCounters::attended_positions},
     {"masked_positions", &EngineCounters::masked_positions},
     {"copy_on_writes", &EngineCounters::copy_on_writes},
+    {"forks", &EngineCounters::forks},
+    {"compacted_blocks", &EngineCounters::compacted_blocks},
+    {"map_calls", &EngineCounters::map_calls},
+    {"mapped_bytes", &EngineCounters::mapped_bytes},
+    {"far_summaries", &EngineCounters::far_summaries},
+    {"far_merges", &EngineCounters::far_merges},
     {"allocation_failures", &EngineCounters::allocation_failures},
 }};
 static_assert(sizeof(EngineCounters) == kCounterFields.size() * sizeof(std::uint64_t),

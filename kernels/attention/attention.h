@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "harness/contract/step_descriptor.h"
 #include "kernels/page/kv_layout.h"
 #include "kernels/page/page.h"
 
@@ -54,8 +55,13 @@ struct AttentionArgs {
   const float* query = nullptr;           // [rows, query_heads, head_dim]
   const std::uint32_t* length = nullptr;  // [rows]; 0: padding row
   const std::uint32_t* history =
-      nullptr;               // [rows] row of the source's tables; null: the row's own number
-  float* partial = nullptr;  // [rows, chunks, query_heads, partial_stride(head_dim)]
+      nullptr;  // [rows] row of the source's tables; null: the row's own number
+  // Far history: null, or [rows]. Entries of a row have the bias log n of their counts, from
+  // far_bias[history, entry]; the gap behind them contributes exactly nothing.
+  const FarSpan* far = nullptr;
+  const float* far_bias = nullptr;    // [histories, far_bias_stride]
+  std::uint32_t far_bias_stride = 0;  // floats
+  float* partial = nullptr;           // [rows, chunks, query_heads, partial_stride(head_dim)]
 };
 
 // A partial of one query head: head_dim accumulators (not normalised), then the maximum logit, then

@@ -46,6 +46,7 @@ KernelSet kernels_of(const Target& target) {
   set.append_kv = &target.append_kv();
   set.gather_groups = &gather_groups_kernel();
   set.copy_blocks = &copy_blocks_kernel();
+  set.stage_groups = &stage_groups_kernel();
   set.linear = &target.linear();
   set.embedding = &embedding_kernel();
   set.add_norm = &rowwise.add_norm;

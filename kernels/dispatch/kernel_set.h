@@ -18,6 +18,7 @@ struct KernelSet {
   const Kernel* append_kv = nullptr;        // AppendKvArgs
   const Kernel* gather_groups = nullptr;    // GatherGroupsArgs
   const Kernel* copy_blocks = nullptr;      // CopyBlocksArgs
+  const Kernel* stage_groups = nullptr;     // StageGroupsArgs
   const Kernel* linear = nullptr;           // LinearArgs
   const Kernel* embedding = nullptr;        // EmbeddingArgs
   const Kernel* add_norm = nullptr;         // AddNormArgs

@@ -18,9 +18,9 @@ namespace kvrm {
 namespace {
 
 std::vector<const Kernel*> kernels_of(const KernelSet& set) {
-  return {set.attention, set.attention_merge, set.append_kv, set.gather_groups, set.copy_blocks,
-          set.linear,    set.embedding,       set.add_norm,  set.rotary,        set.swiglu,
-          set.argmax,    set.content,         set.digest};
+  return {set.attention,    set.attention_merge, set.append_kv, set.gather_groups, set.copy_blocks,
+          set.stage_groups, set.linear,          set.embedding, set.add_norm,      set.rotary,
+          set.swiglu,       set.argmax,          set.content,   set.digest};
 }
 
 TEST(KernelSet, ListsTheBestFirstAndReferenceLast) {

@@ -41,12 +41,43 @@ struct GatherGroupsArgs {
   std::uint32_t group_stride = 0;
 };
 
-// Copies whole blocks inside a pool, as the step descriptor orders; ranges of one launch do not
-// overlap. One item per copy entry of capacity; entries with blocks == 0 do nothing.
+// Copies whole blocks inside a pool, in every layer, as the step descriptor orders. No destination
+// of one launch is a source or a destination of another copy in it. A launch has any fixed number
+// of `items`: item i takes every items-th of the (copy, layer) pairs, from the i-th on.
 struct CopyBlocksArgs {
-  std::uint64_t block_bytes = 0;
-  std::byte* pool = nullptr;  // [block, block_bytes], one layer
-  const BlockCopy* copies = nullptr;
+  std::uint64_t block_bytes = 0;      // of one layer
+  std::uint64_t layer_bytes = 0;      // from a layer of the pool to the next
+  std::byte* pool = nullptr;          // [layers] of [block, block_bytes]
+  const BlockCopy* copies = nullptr;  // [*count]
+  const std::uint32_t* count = nullptr;
+  std::uint32_t layers = 0;
+  std::uint32_t items = 0;
+};
+
+// Copies groups of blocks from the pool into views, in every layer (transport `delta`): as
+// CopyBlocksArgs, but a destination is a place in a slot's contiguous view.
+struct StageGroupsArgs {
+  std::uint64_t block_bytes = 0;       // of one layer
+  std::uint64_t layer_bytes = 0;       // from a layer of the pool to the next
+  const std::byte* pool = nullptr;     // [layers] of [block, block_bytes]
+  std::byte* view = nullptr;           // [layers] of [slots, view_stride]
+  std::uint64_t view_stride = 0;       // bytes of one slot's view of one layer
+  std::uint64_t view_layer_bytes = 0;  // from a layer of the view to the next
+  const StageCopy* copies = nullptr;   // [*count]
+  const std::uint32_t* count = nullptr;
+  std::uint32_t layers = 0;
+  std::uint32_t items = 0;
+};
+
+// Updates far histories (DESIGN 9) as the step descriptor orders, in the order of the list. One
+// item per (layer, kv head): item = layer * kv_heads + head. A history's radii lie in one block of
+// the pool: for each kv head, [entry] of {rho_k, rho_v} as f32, from head_bytes() * head on.
+struct FarUpdateArgs {
+  KvLayout layout;
+  std::uint64_t layer_bytes = 0;       // from a layer of the pool to the next
+  std::byte* pool = nullptr;           // [layers] of [block, layout.block_bytes()]
+  const FarUpdate* updates = nullptr;  // [*count]
+  const std::uint32_t* count = nullptr;
 };
 
 // Reads one key or value element back as f32; for tests and the oracle, not for speed.

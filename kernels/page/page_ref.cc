@@ -54,23 +54,41 @@ void gather_groups(const void* raw_args, std::uint32_t row, WorkerContext& /*wor
   }
 }
 
-void copy_blocks(const void* raw_args, std::uint32_t entry, WorkerContext& /*worker*/) {
+void copy_blocks(const void* raw_args, std::uint32_t item, WorkerContext& /*worker*/) {
   const auto& args = *static_cast<const CopyBlocksArgs*>(raw_args);
-  const BlockCopy& copy = args.copies[entry];
-  if (copy.blocks == 0) return;
-  std::memcpy(args.pool + copy.destination * args.block_bytes,
-              args.pool + copy.source * args.block_bytes, copy.blocks * args.block_bytes);
+  const std::uint64_t pairs = std::uint64_t{*args.count} * args.layers;
+  for (std::uint64_t pair = item; pair < pairs; pair += args.items) {
+    const BlockCopy& copy = args.copies[pair / args.layers];
+    std::byte* layer = args.pool + (pair % args.layers) * args.layer_bytes;
+    std::memcpy(layer + copy.destination * args.block_bytes, layer + copy.source * args.block_bytes,
+                copy.blocks * args.block_bytes);
+  }
+}
+
+void stage_groups(const void* raw_args, std::uint32_t item, WorkerContext& /*worker*/) {
+  const auto& args = *static_cast<const StageGroupsArgs*>(raw_args);
+  const std::uint64_t pairs = std::uint64_t{*args.count} * args.layers;
+  for (std::uint64_t pair = item; pair < pairs; pair += args.items) {
+    const StageCopy& copy = args.copies[pair / args.layers];
+    const std::uint64_t layer = pair % args.layers;
+    std::byte* view = args.view + layer * args.view_layer_bytes + copy.slot * args.view_stride;
+    std::memcpy(view + copy.logical * args.block_bytes,
+                args.pool + layer * args.layer_bytes + copy.physical * args.block_bytes,
+                copy.blocks * args.block_bytes);
+  }
 }
 
 constexpr Kernel kAppendKv = {"append_kv/reference", append_kv};
 constexpr Kernel kGatherGroups = {"gather_groups/common", gather_groups};
 constexpr Kernel kCopyBlocks = {"copy_blocks/common", copy_blocks};
+constexpr Kernel kStageGroups = {"stage_groups/common", stage_groups};
 
 }  // namespace
 
 const Kernel& reference::append_kv_kernel() { return kAppendKv; }
 const Kernel& gather_groups_kernel() { return kGatherGroups; }
 const Kernel& copy_blocks_kernel() { return kCopyBlocks; }
+const Kernel& stage_groups_kernel() { return kStageGroups; }
 
 float load_key(const KvLayout& layout, const std::byte* block, std::uint32_t head,
                std::uint32_t token, std::uint32_t dim) {

@@ -239,12 +239,21 @@ TEST(CopyBlocks, CopiesWhatIsOrdered) {
   std::vector<std::byte> pool(8 * kBlockBytes);
   for (std::size_t i = 0; i < pool.size(); ++i) pool[i] = static_cast<std::byte>(i);
   const std::vector<std::byte> before = pool;
-  const std::vector<BlockCopy> copies = {{0, 5, 2, 0}, {3, 1, 0, 0}, {2, 7, 1, 0}};
-  CopyBlocksArgs args{kBlockBytes, pool.data(), copies.data()};
-  run_items(copy_blocks_kernel(), &args, 3);
+  // Two layers of four blocks; one item more than there are pairs to copy.
+  const std::vector<BlockCopy> copies = {{0, 2, 1, 0}, {1, 3, 1, 0}};
+  const std::uint32_t count = 2;
+  CopyBlocksArgs args{.block_bytes = kBlockBytes,
+                      .layer_bytes = 4 * kBlockBytes,
+                      .pool = pool.data(),
+                      .copies = copies.data(),
+                      .count = &count,
+                      .layers = 2,
+                      .items = 5};
+  run_items(copy_blocks_kernel(), &args, args.items);
   std::vector<std::byte> expected = before;
-  std::copy_n(before.begin(), 2 * kBlockBytes, expected.begin() + 5 * kBlockBytes);
-  std::copy_n(before.begin() + 2 * kBlockBytes, kBlockBytes, expected.begin() + 7 * kBlockBytes);
+  std::copy_n(before.begin(), 2 * kBlockBytes, expected.begin() + 2 * kBlockBytes);
+  std::copy_n(before.begin() + 4 * kBlockBytes, 2 * kBlockBytes,
+              expected.begin() + 6 * kBlockBytes);
   EXPECT_EQ(pool, expected);
 }
 
@@ -255,9 +264,48 @@ TEST(CopyBlocks, WorksBeyondTwoToThe31) {
   const auto far = static_cast<std::uint32_t>(5 * kGiB / kBlockBytes);
   std::fill_n(pool.data() + far * kBlockBytes, kBlockBytes, std::byte{7});
   const BlockCopy copy{far, far / 2 + 1, 1, 0};
-  CopyBlocksArgs args{kBlockBytes, pool.data(), &copy};
-  run_items(copy_blocks_kernel(), &args, 1);
+  const std::uint32_t count = 1;
+  CopyBlocksArgs args{.block_bytes = kBlockBytes,
+                      .pool = pool.data(),
+                      .copies = &copy,
+                      .count = &count,
+                      .layers = 1,
+                      .items = 1};
+  run_items(copy_blocks_kernel(), &args, args.items);
   EXPECT_EQ(pool.data()[copy.destination * kBlockBytes], std::byte{7});
+}
+
+TEST(StageGroups, EachGroupGoesToItsPlaceInItsSlotOfEveryLayer) {
+  constexpr std::uint32_t kBlockBytes = 8;
+  constexpr std::uint32_t kBlocks = 6;
+  constexpr std::uint32_t kSlots = 3;
+  constexpr std::uint32_t kViewBlocks = 4;
+  std::vector<std::byte> pool(2 * kBlocks * kBlockBytes);
+  for (std::size_t i = 0; i < pool.size(); ++i) pool[i] = static_cast<std::byte>(i);
+  std::vector<std::byte> expected(2 * kSlots * kViewBlocks * kBlockBytes, kCanary);
+  std::vector<std::byte> view = expected;
+  const std::vector<StageCopy> copies = {{2, 1, 3, 2}, {0, 0, 5, 1}};
+  for (std::uint32_t layer = 0; layer < 2; ++layer) {
+    for (const StageCopy& copy : copies) {
+      const std::size_t to = (layer * kSlots + copy.slot) * kViewBlocks + copy.logical;
+      std::copy_n(pool.begin() + (layer * kBlocks + copy.physical) * kBlockBytes,
+                  copy.blocks * kBlockBytes,
+                  expected.begin() + static_cast<std::ptrdiff_t>(to * kBlockBytes));
+    }
+  }
+  const std::uint32_t count = 2;
+  const StageGroupsArgs args{.block_bytes = kBlockBytes,
+                             .layer_bytes = kBlocks * kBlockBytes,
+                             .pool = pool.data(),
+                             .view = view.data(),
+                             .view_stride = kViewBlocks * kBlockBytes,
+                             .view_layer_bytes = kSlots * kViewBlocks * kBlockBytes,
+                             .copies = copies.data(),
+                             .count = &count,
+                             .layers = 2,
+                             .items = 3};
+  run_items(stage_groups_kernel(), &args, args.items);
+  EXPECT_EQ(view, expected);
 }
 
 }  // namespace
