@@ -149,6 +149,32 @@ Status check_buckets(const ConfigNode& tree, const std::string& path,
   return {};
 }
 
+Status check_far_history(const ConfigNode& tree, const std::string& path,
+                         const EngineOptions& options) {
+  const FarHistoryRule& rule = options.far_history;
+  if (!rule.enabled) return {};
+  if (rule.window_tokens < options.block_tokens) {
+    return refuse(tree, path + ".window_tokens", fmt::format("{}", rule.window_tokens),
+                  fmt::format("at least block_tokens, {}", options.block_tokens));
+  }
+  if (rule.sink_tokens % options.block_tokens != 0) {
+    return refuse(tree, path + ".sink_tokens", fmt::format("{}", rule.sink_tokens),
+                  fmt::format("a multiple of block_tokens, {}", options.block_tokens));
+  }
+  if (rule.summaries < 2) {
+    return refuse(tree, path + ".summaries", fmt::format("{}", rule.summaries), "at least 2");
+  }
+  return {};
+}
+
+// Holes can be read over only where blocks are read in place.
+Status check_merge(const ConfigNode& tree, const std::string& path, const EngineOptions& options) {
+  if (options.max_gap_blocks == 0 || options.transport == Transport::fused) return {};
+  return refuse(tree, path + ".merge.max_gap_blocks", fmt::format("{}", options.max_gap_blocks),
+                "0 but for transport fused: the blocks of a hole have no place in a contiguous "
+                "view");
+}
+
 Status check_engine(const ConfigNode& tree, std::size_t index, const ExperimentPoint& point) {
   const EngineOptions& options = point.engines[index].options;
   const std::string path = fmt::format("engines.{}.options", index);
@@ -166,6 +192,8 @@ Status check_engine(const ConfigNode& tree, std::size_t index, const ExperimentP
   if (status)
     status = check_buckets(tree, path + ".length_buckets", options.length_buckets, "budget.max_len",
                            point.budget.max_len);
+  if (status) status = check_merge(tree, path, options);
+  if (status) status = check_far_history(tree, path + ".far_history", options);
   return status;
 }
 

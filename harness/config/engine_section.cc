@@ -21,6 +21,38 @@ Section<EngineOptions> merge_section() {
   return section;
 }
 
+Section<EngineOptions> compaction_section() {
+  Section<EngineOptions> section;
+  section.key({"bytes_per_step",
+               "KV of all layers that may be moved in a step to join runs; 0: none.",
+               Presence::optional,
+               {"kvrm"}},
+              &EngineOptions::compaction_bytes_per_step, byte_size(0));
+  return section;
+}
+
+Section<FarHistoryRule> far_history_section() {
+  constexpr std::uint32_t kMaxTokens = 1U << 24;
+  Section<FarHistoryRule> section;
+  section
+      .key(
+          {"enabled", "Replace what leaves the window by summaries.", Presence::optional, {"kvrm"}},
+          &FarHistoryRule::enabled, boolean())
+      .key({"window_tokens",
+            "Last positions that stay exact, at least a block.",
+            Presence::optional,
+            {"kvrm"}},
+           &FarHistoryRule::window_tokens, integer<std::uint32_t>(0, kMaxTokens))
+      .key({"sink_tokens",
+            "First positions that stay exact, a multiple of the block.",
+            Presence::optional,
+            {"kvrm"}},
+           &FarHistoryRule::sink_tokens, integer<std::uint32_t>(0, kMaxTokens))
+      .key({"summaries", "Entries at most, at least 2.", Presence::optional, {"kvrm"}},
+           &FarHistoryRule::summaries, integer<std::uint32_t>(0, kMaxTokens));
+  return section;
+}
+
 Section<EngineOptions> options_section() {
   const auto buckets = list_of(integer<std::uint32_t>(1, kMaxBucket));
   auto batch_buckets = buckets;
@@ -42,6 +74,12 @@ Section<EngineOptions> options_section() {
             Presence::optional, pooled()},
            &EngineOptions::prefetch,
            choice<Prefetch>({{"block", Prefetch::block}, {"run", Prefetch::run}}))
+      .key({"pages",
+            "Pages behind the pool: `huge` ones, or the smallest (`base`), as transport `remap` "
+            "has.",
+            Presence::optional, pooled()},
+           &EngineOptions::pages,
+           choice<PoolPages>({{"huge", PoolPages::huge}, {"base", PoolPages::base}}))
       .key(
           {"attention",
            "`full` computes all `max_len` positions masked, `early_exit` stops at the live length.",
@@ -63,13 +101,21 @@ Section<EngineOptions> options_section() {
            &EngineOptions::length_buckets, buckets)
       .key({"transport", "Where transfer groups go (DESIGN 8).", Presence::optional, {"kvrm"}},
            &EngineOptions::transport,
-           choice<Transport>({{"fused", Transport::fused}, {"full", Transport::full}},
-                             {"delta", "remap"}))
+           choice<Transport>({{"fused", Transport::fused},
+                              {"full", Transport::full},
+                              {"delta", Transport::delta},
+                              {"remap", Transport::remap}}))
       .map(
           {"merge", "How runs merge into transfer groups.", Presence::optional, {"kvrm"}},
           [](auto& options) -> auto& { return options; }, merge_section())
-      .later({"compaction", ""})
-      .later({"far_history", ""});
+      .map(
+          {"compaction", "Joining runs by moving blocks.", Presence::optional, {"kvrm"}},
+          [](auto& options) -> auto& { return options; }, compaction_section())
+      .map({"far_history",
+            "Bounded summaries of what attention no longer reads exactly (DESIGN 9).",
+            Presence::optional,
+            {"kvrm"}},
+           &EngineOptions::far_history, far_history_section());
   return section;
 }
 

@@ -21,10 +21,15 @@ std::string print(const LengthSpec& s) {
 
 std::string print(const EngineSpec& e) {
   const EngineOptions& o = e.options;
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {}", e.kind, e.label, o.block_tokens,
-                     static_cast<int>(o.placement), o.watermark, static_cast<int>(o.prefetch),
-                     static_cast<int>(o.attention), o.batch_buckets, o.length_buckets,
-                     static_cast<int>(o.transport), o.max_gap_blocks, o.max_group_bytes);
+  const FarHistoryRule& far = o.far_history;
+  return fmt::format(
+      "{} {} {} {} {} {} {} {} {} {} {} {} {} {}{}", e.kind, e.label, o.block_tokens,
+      static_cast<int>(o.placement), o.watermark, static_cast<int>(o.prefetch),
+      static_cast<int>(o.attention), o.batch_buckets, o.length_buckets,
+      static_cast<int>(o.transport), o.max_gap_blocks, o.max_group_bytes, static_cast<int>(o.pages),
+      o.compaction_bytes_per_step,
+      far.enabled ? fmt::format(" far {} {} {}", far.window_tokens, far.sink_tokens, far.summaries)
+                  : "");
 }
 
 std::string print(const ModelSpec& m) {
@@ -86,7 +91,7 @@ engines:
   - {kind: paged, options: {block_tokens: 32, placement: address_ordered, watermark: 0.01, prefetch: run}}
   - {kind: paged_graph, options: {batch_buckets: [1, 2, 4]}}
   - {kind: paged_graph, label: paged_graph-single, options: {batch_buckets: max_batch, length_buckets: [128]}}
-  - {kind: kvrm, options: {placement: extent, transport: full, merge: {max_gap_blocks: 2, max_group_bytes: 256KiB}}}
+  - {kind: kvrm, options: {placement: extent, transport: fused, pages: base, merge: {max_gap_blocks: 2, max_group_bytes: 256KiB}, compaction: {bytes_per_step: 1MiB}, far_history: {enabled: true, window_tokens: 64, sink_tokens: 32, summaries: 8}}}
   - {kind: null}
 budget: {kv_bytes: 1GiB, max_batch: 16, max_len: 128, prefill_tokens: 99}
 driver: {repeats: 4, warmup: {share: 0.25}, generator_lag_budget_ms: 2.5, time_limit_s: 60}
@@ -104,12 +109,12 @@ output: {requests: none, steps: all, point_estimates: true}
                         "modelled h100 3 avx2\n"
                         "replay 0 0 [5 0 0 1 0 0 [] 0.5] [3 0 3 90 0 0 [0, 0.5, 1] [1, 10, 100] 2]"
                         " [4 0 1 0 0 0 [] [] 0.25] {0}/trace.csv plain\n"
-                        "{{static static-full 16 0 0 0 0 [] [64, 128] 0 0 0}}"
-                        "{{paged paged 32 1 0.01 1 1 [] [] 0 0 0}}"
-                        "{{paged_graph paged_graph 16 0 0 0 1 [1, 2, 4] [] 0 0 0}}"
-                        "{{paged_graph paged_graph-single 16 0 0 0 1 [16] [128] 0 0 0}}"
-                        "{{kvrm kvrm 16 2 0 0 1 [] [] 1 2 262144}}"
-                        "{{null null 16 0 0 0 1 [] [] 0 0 0}}\n"
+                        "{{static static-full 16 0 0 0 0 [] [64, 128] 0 0 0 0 0}}"
+                        "{{paged paged 32 1 0.01 1 1 [] [] 0 0 0 0 0}}"
+                        "{{paged_graph paged_graph 16 0 0 0 1 [1, 2, 4] [] 0 0 0 0 0}}"
+                        "{{paged_graph paged_graph-single 16 0 0 0 1 [16] [128] 0 0 0 0 0}}"
+                        "{{kvrm kvrm 16 2 0 0 1 [] [] 0 2 262144 1 1048576 far 64 32 8}}"
+                        "{{null null 16 0 0 0 1 [] [] 0 0 0 0 0}}\n"
                         "1073741824 16 128 99\n4 0.25 2.5 60\n1 2 3 4\n2 0 true\n",
                         here));
 }
@@ -166,7 +171,7 @@ TEST_F(Parse, SetIsLaidOverTheFileInOrder) {
                         "workload.arrivals.cv=4",
                         "budget.max_batch=2",
                         "budget.max_batch=3",
-                        "engines.kvrm-full.options.merge.max_gap_blocks=5",
+                        "engines.kvrm-full.options.merge.max_group_bytes=5",
                         "engines.0.options={attention: full}",
                         "model={preset: llama-3-8b, shape: {layers: 1}}"};
   with_set.overrides.push_back("budget.kv_bytes=1MiB");
@@ -176,7 +181,7 @@ TEST_F(Parse, SetIsLaidOverTheFileInOrder) {
   EXPECT_EQ(point.workload.arrivals.kind, ArrivalSpec::Kind::gamma);
   EXPECT_EQ(point.workload.arrivals.cv, 4);
   EXPECT_EQ(point.budget.max_batch, 3U);
-  EXPECT_EQ(point.engines[1].options.max_gap_blocks, 5U);
+  EXPECT_EQ(point.engines[1].options.max_group_bytes, 5U);
   EXPECT_EQ(point.engines[0].options.attention, StaticAttention::full);
   EXPECT_EQ(point.model.shape.layers, 1U);
   EXPECT_EQ(point.model.shape.model_dim, 32U) << "the file's shape overrides the preset";

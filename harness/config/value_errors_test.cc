@@ -233,15 +233,25 @@ const std::vector<Change>& changes() {
        "12:43: engines.0.options.block_tokens: found 24, allowed: a multiple of 16"},
       {"{kind: static}", "{kind: paged, options: {watermark: 1}}",
        "12:40: engines.0.options.watermark: found \"1\", allowed: a number from 0 to 0.99"},
-      {"transport: full", "transport: delta",
-       "13:57: engines.1.options.transport: found \"delta\", which this version does not support, "
-       "allowed: fused, full"},
+      {"transport: full", "transport: delta, merge: {max_gap_blocks: 2}",
+       "13:88: engines.1.options.merge.max_gap_blocks: found 2, allowed: 0 but for transport "
+       "fused: "
+       "the blocks of a hole have no place in a contiguous view"},
+      {"transport: full", "far_history: {enabled: true, window_tokens: 8}",
+       "13:90: engines.1.options.far_history.window_tokens: found 8, allowed: at least "
+       "block_tokens, 16"},
+      {"transport: full", "far_history: {enabled: true, sink_tokens: 24}",
+       "13:88: engines.1.options.far_history.sink_tokens: found 24, allowed: a multiple of "
+       "block_tokens, 16"},
+      {"transport: full", "far_history: {enabled: true, summaries: 1}",
+       "13:86: engines.1.options.far_history.summaries: found 1, allowed: at least 2"},
       {"transport: full", "transport: fusd",
-       "13:57: engines.1.options.transport: found \"fusd\", allowed: fused, full; did you mean "
-       "\"fused\"?"},
-      {"transport: full", "compaction: {bytes_per_step: 1}",
-       "13:46: engines.1.options.compaction: found \"compaction\", which this version does not "
-       "support, allowed: block_tokens, placement, watermark, prefetch, transport, merge"},
+       "13:57: engines.1.options.transport: found \"fusd\", allowed: fused, full, delta, "
+       "remap; did you mean \"fused\"?"},
+      {"transport: full", "compaction: {bytes_per_step: -1}",
+       "13:75: engines.1.options.compaction.bytes_per_step: found \"-1\", allowed: a byte size "
+       "from "
+       "0, such as 65536, 64KiB, 64MiB or 1GiB"},
       {"transport: full", "merge: {max_gap: 1}",
        "13:54: engines.1.options.merge.max_gap: found an unknown key \"max_gap\", allowed: "
        "max_gap_blocks, max_group_bytes; did you mean \"max_gap_blocks\"?"},

@@ -24,9 +24,9 @@ enum class StaticAttention : std::uint8_t { full, early_exit };
 struct FarHistoryRule {
   bool enabled = false;
   std::uint32_t block_tokens = 0;
-  std::uint32_t window_tokens = 0;  // at least block_tokens
-  std::uint32_t sink_tokens = 0;    // a multiple of block_tokens
-  std::uint32_t summaries = 0;      // entries at most, at least 2
+  std::uint32_t window_tokens = 1024;  // at least block_tokens
+  std::uint32_t sink_tokens = 64;      // a multiple of block_tokens
+  std::uint32_t summaries = 64;        // entries at most, at least 2
 };
 
 // The union of all engines' options; the configuration refuses an option that the kind does not
