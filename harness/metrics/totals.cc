@@ -20,6 +20,10 @@ void count_requests(const EventLog& log, EngineResult& engine) {
   engine.recomputed_tokens += log.recomputed_tokens;
 }
 
+void add_difference(const SizeHistogram& start, const SizeHistogram& end, SizeHistogram& sum) {
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += end[i] - start[i];
+}
+
 void add_counters(const EventLog& log, EngineResult& engine) {
   const EngineCounters& start = log.start_usage.counters;
   const EngineCounters& end = log.end_usage.counters;
@@ -29,6 +33,10 @@ void add_counters(const EventLog& log, EngineResult& engine) {
   engine.launch_hash_changes +=
       log.end_usage.launch_hash_changes - log.start_usage.launch_hash_changes;
   engine.captures_after_warmup += end.captures - start.captures;
+  add_difference(log.start_usage.runs_by_blocks, log.end_usage.runs_by_blocks,
+                 engine.runs_by_blocks);
+  add_difference(log.start_usage.groups_by_blocks, log.end_usage.groups_by_blocks,
+                 engine.groups_by_blocks);
 }
 
 void raise_peaks(const MemoryUsage& usage, MemoryResult& memory) {

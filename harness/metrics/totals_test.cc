@@ -49,6 +49,9 @@ TEST(Totals, CountersAreDifferencesSummedOverRepeats) {
   log.end_usage.launch_hash = 77;
   log.preemptions = 3;
   log.recomputed_tokens = 40;
+  log.start_usage.runs_by_blocks[3] = 2;
+  log.end_usage.runs_by_blocks[3] = 42;
+  log.end_usage.groups_by_blocks[15] = 7;
   EngineResult engine;
   fill_totals(std::vector<EventLog>{log, log}, engine);
   next = 1;
@@ -57,6 +60,8 @@ TEST(Totals, CountersAreDifferencesSummedOverRepeats) {
     ++next;
   }
   EXPECT_EQ(engine.captures_after_warmup, engine.counters.captures);
+  EXPECT_EQ(engine.runs_by_blocks[3], 2 * 40U);
+  EXPECT_EQ(engine.groups_by_blocks[15], 2 * 7U);
   EXPECT_EQ(engine.launch_hash_changes, 6U);
   EXPECT_EQ(engine.launch_hash, 77U);
   EXPECT_EQ(engine.preemptions, 6U);

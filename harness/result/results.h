@@ -113,6 +113,8 @@ struct EngineResult {
   std::optional<RunMetrics> metrics;  // only where carries_metrics(status)
   MemoryResult memory;
   EngineCounters counters;
+  SizeHistogram runs_by_blocks{};  // EngineUsage's, over all decode steps of all repeats
+  SizeHistogram groups_by_blocks{};
   PhaseTimes phase_mean;             // per step
   std::uint64_t oracle_samples = 0;  // requests replayed through the oracle
   double oracle_error_max = 0;       // largest difference seen, relative as documented in verify.h

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "harness/base/check.h"
 #include "harness/stats/percentile.h"
@@ -14,6 +15,11 @@ namespace {
 
 double share(std::uint64_t part, std::uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+// Blocks over how many runs or groups they lie in.
+double mean_size(std::uint64_t blocks, const SizeHistogram& sizes) {
+  return share(blocks, std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}));
 }
 
 Json row_json(const PercentileRow& row) {
@@ -61,6 +67,7 @@ Json spikes_json(const SpikeMetrics& spikes) {
 Json phases_json(const PhaseTimes& phases) {
   return {{"plan_ns", phases.plan},
           {"commit_ns", phases.commit},
+          {"remap_ns", phases.remap},
           {"replay_ns", phases.replay},
           {"sample_ns", phases.sample}};
 }
@@ -107,6 +114,15 @@ Json movement_json(const EngineResult& engine) {
       {"descriptor_bytes", counters.descriptor_bytes},
       {"copy_on_writes", counters.copy_on_writes},
       {"allocation_failures", counters.allocation_failures},
+      {"forks", counters.forks},
+      {"compacted_blocks", counters.compacted_blocks},
+      {"map_calls", counters.map_calls},
+      {"mapped_bytes", counters.mapped_bytes},
+      {"far_summaries", counters.far_summaries},
+      {"far_merges", counters.far_merges},
+      {"blocks_per_run_mean", mean_size(counters.blocks, engine.runs_by_blocks)},
+      {"runs_by_blocks", engine.runs_by_blocks},
+      {"groups_by_blocks", engine.groups_by_blocks},
   };
 }
 

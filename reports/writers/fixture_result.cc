@@ -55,7 +55,8 @@ EngineResult engine(const std::string& kind, const std::string& label, RunStatus
   result.memory.reserved_byte_seconds = 2.5e11;
   result.memory.allocated_byte_seconds = 1.25e11;
   result.memory.live_byte_seconds = 9.375e10;
-  result.phase_mean = {.plan = 1200, .commit = 300, .replay = 8'000'000, .sample = 900};
+  result.phase_mean = {
+      .plan = 1200, .commit = 300, .remap = 40, .replay = 8'000'000, .sample = 900};
   return result;
 }
 
@@ -87,6 +88,8 @@ std::vector<EngineResult> engines() {
   all.back().memory.reserved_bytes_peak = 3 * kGiB64 / 2;
   all.back().memory.live_over_reserved_mean = 0.875;
   all.back().counters = counters();
+  all.back().runs_by_blocks = {4, 3, 2, 1};
+  all.back().groups_by_blocks = {5, 4};
   all.back().preemptions = 4;
   all.back().recomputed_tokens = 900;
   all.back().oracle_samples = 6;
@@ -123,15 +126,16 @@ EventLog log(std::uint32_t repeat) {
                       .output_budget = 3,
                       .intended_arrival = 5'000'000,
                       .enqueued = 5'000'500}};
-  StepRecord step{.start = 30'000'000,
-                  .end = 38'000'000,
-                  .active_slots = 1,
-                  .prefill_tokens = 12,
-                  .phases = {.plan = 1000, .commit = 200, .replay = 7'000'000, .sample = 800},
-                  .prefill = 29'000'000,
-                  .memory = {.reserved_bytes = 4096, .allocated_bytes = 2048, .live_bytes = 1024},
-                  .groups = 4,
-                  .moved_bytes = 512};
+  StepRecord step{
+      .start = 30'000'000,
+      .end = 38'000'000,
+      .active_slots = 1,
+      .prefill_tokens = 12,
+      .phases = {.plan = 1000, .commit = 200, .remap = 50, .replay = 7'000'000, .sample = 800},
+      .prefill = 29'000'000,
+      .memory = {.reserved_bytes = 4096, .allocated_bytes = 2048, .live_bytes = 1024},
+      .groups = 4,
+      .moved_bytes = 512};
   result.steps = {step, step};
   result.steps[1].start = 38'000'000;
   result.steps[1].end = 46'000'000;
