@@ -1,20 +1,19 @@
 #include "engines/history/block_pager.h"
 
-#include <algorithm>
-
-#include "harness/base/units.h"
-
 namespace kvrm {
+namespace {
+
+constexpr std::uint64_t kMaxLength = std::numeric_limits<std::uint32_t>::max();
+
+}  // namespace
 
 BlockPager::BlockPager(const PagerSpec& spec)
     : spec_(spec),
-      free_list_(make_free_list(spec.placement, spec.blocks)),
-      references_(spec.blocks),
+      pool_(spec.blocks, spec.placement),
+      tables_(spec.max_histories, spec.max_blocks_per_history),
       histories_(spec.max_histories),
-      tables_(std::size_t{spec.max_histories} * spec.max_blocks_per_history),
       unused_histories_(spec.max_histories),
-      quarantine_(spec.blocks),
-      released_(spec.blocks) {
+      shared_fill_(spec.blocks) {
   KVRM_CHECK(spec.block_tokens > 0);
   for (std::uint32_t i = 0; i < spec.max_histories; ++i) {
     unused_histories_[i] = spec.max_histories - 1 - i;
@@ -30,170 +29,161 @@ std::optional<HistoryHandle> BlockPager::open() {
   return HistoryHandle{index, history.generation};
 }
 
-PagerOutcome BlockPager::append_with_blocks(History& history, std::uint32_t tokens) {
-  const std::uint64_t length = std::uint64_t{history.length} + tokens;
-  const std::uint64_t blocks = divide_up(length, spec_.block_tokens);
+std::optional<HistoryHandle> BlockPager::fork(HistoryHandle handle, std::uint32_t length) {
+  if (!is_open(handle)) return std::nullopt;
+  const History& parent = histories_[handle.index];
+  KVRM_CHECK_LE(length, parent.length);
+  KVRM_CHECK_LE(std::uint64_t{parent.trimmed} * spec_.block_tokens, length);
+  const std::optional<HistoryHandle> child = open();
+  if (!child) return std::nullopt;
+  const auto count = static_cast<std::uint32_t>(blocks_for(length) - parent.trimmed);
+  tables_.copy(handle.index, child->index, count);
+  for (const BlockIndex block : tables_.blocks(child->index)) pool_.share(block);
+  History& history = histories_[child->index];
+  history.length = length;
+  history.trimmed = parent.trimmed;
+  if (count > 0 && length % spec_.block_tokens != 0) {
+    const bool in_tail = count == tables_.size(handle.index);
+    keep_counting(tail(child->index), in_tail ? tail_tokens(parent) : spec_.block_tokens);
+  }
+  refresh_tail(child->index);
+  refresh_tail(handle.index);
+  ++counters_.forks;
+  return child;
+}
+
+PagerOutcome BlockPager::append_slowly(std::uint32_t index, std::uint32_t tokens) {
+  const std::uint64_t length = std::uint64_t{histories_[index].length} + tokens;
+  if (length > kMaxLength) return PagerOutcome::too_long;
+  const std::uint64_t blocks = blocks_for(length) - histories_[index].trimmed;
   if (blocks > spec_.max_blocks_per_history) return PagerOutcome::too_long;
-  const auto missing = static_cast<std::uint32_t>(blocks) - history.blocks;
-  if (missing > free_list_->count()) {
+  const bool extends_tail = histories_[index].length % spec_.block_tokens != 0;
+  const bool copies_tail = extends_tail && pool_.owners(tail(index)) > 1;
+  const auto missing = static_cast<std::uint32_t>(blocks) - tables_.size(index);
+  if (missing + (copies_tail ? 1 : 0) > pool_.free_blocks()) {
     ++counters_.out_of_blocks;
     return PagerOutcome::out_of_blocks;
   }
-  add_blocks(history, missing);
-  history.length = static_cast<std::uint32_t>(length);
+  if (copies_tail) copy_tail(index);
+  if (extends_tail) refresh_tail(index);
+  if (missing > 0) add_blocks(index, missing);
+  histories_[index].length = static_cast<std::uint32_t>(length);
   live_tokens_ += tokens;
   return PagerOutcome::ok;
 }
 
-void BlockPager::add_blocks(History& history, std::uint32_t count) {
-  BlockIndex* table = table_of(history);
-  const BlockIndex last = history.blocks == 0 ? kNoBlock : table[history.blocks - 1];
-  const std::span<BlockIndex> added(table + history.blocks, count);
-  free_list_->take(last, added);
-  BlockIndex previous = last;
-  for (const BlockIndex block : added) {
-    KVRM_CHECK_EQ(references_[block], 0U);
-    references_[block] = 1;
-    if (previous == kNoBlock || block != previous + 1) ++history.runs;
-    previous = block;
-  }
-  history.blocks += count;
-  history.capacity = history.blocks * spec_.block_tokens;
-  counters_.blocks_taken += count;
+// Others keep the old block, so nothing leaves; its positions in this history are held twice now.
+void BlockPager::copy_tail(std::uint32_t index) {
+  const BlockIndex shared = tail(index);
+  tables_.drop_back(index, 1);
+  add_blocks(index, 1);
+  pool_.queue_copy(shared, tail(index));
+  KVRM_CHECK_EQ(pool_.drop({&shared, 1}), 0U);
+  live_tokens_ += tail_tokens(histories_[index]);
+  ++counters_.copy_on_writes;
+}
+
+void BlockPager::add_blocks(std::uint32_t index, std::uint32_t count) {
+  const BlockIndex last = tables_.size(index) == 0 ? kNoBlock : tail(index);
+  pool_.take(last, tables_.room(index, count));
+  tables_.grow(index, count);
+  histories_[index].capacity = positions_in_blocks(index);
+}
+
+std::uint32_t BlockPager::positions_in_blocks(std::uint32_t index) const {
+  const std::uint64_t end = std::uint64_t{histories_[index].trimmed} + tables_.size(index);
+  return static_cast<std::uint32_t>(std::min(end * spec_.block_tokens, kMaxLength));
 }
 
 PagerOutcome BlockPager::truncate(HistoryHandle handle, std::uint32_t length) {
   if (!is_open(handle)) return PagerOutcome::stale_handle;
-  History& history = histories_[handle.index];
+  const History& history = histories_[handle.index];
   KVRM_CHECK_LE(length, history.length);
-  live_tokens_ -= history.length - length;
+  KVRM_CHECK_LE(std::uint64_t{history.trimmed} * spec_.block_tokens, length);
+  shorten(handle.index, length);
+  refresh_tail(handle.index);
+  return PagerOutcome::ok;
+}
+
+void BlockPager::shorten(std::uint32_t index, std::uint32_t length) {
+  History& history = histories_[index];
+  const auto keep = static_cast<std::uint32_t>(blocks_for(length)) - history.trimmed;
+  if (keep < tables_.size(index)) {
+    drop_blocks(index, keep);
+    history.length = (history.trimmed + keep) * spec_.block_tokens;
+  }
+  if (length == history.length) return;
+  const std::uint32_t counted = counted_tail_tokens(index);
   history.length = length;
-  drop_blocks_from(history, static_cast<std::uint32_t>(divide_up(length, spec_.block_tokens)));
+  keep_counting(tail(index), counted);  // settled by refresh_tail() unless others hold the block
+}
+
+PagerOutcome BlockPager::trim_front(HistoryHandle handle, std::uint32_t blocks) {
+  if (!is_open(handle)) return PagerOutcome::stale_handle;
+  History& history = histories_[handle.index];
+  KVRM_CHECK_LE(std::uint64_t{history.trimmed} + blocks, history.length / spec_.block_tokens);
+  const std::span<const BlockIndex> leaving = tables_.blocks(handle.index).first(blocks);
+  live_tokens_ -= std::uint64_t{pool_.drop(leaving)} * spec_.block_tokens;
+  tables_.drop_front(handle.index, blocks);
+  history.trimmed += blocks;
   return PagerOutcome::ok;
 }
 
 PagerOutcome BlockPager::close(HistoryHandle handle) {
   if (!is_open(handle)) return PagerOutcome::stale_handle;
-  History& history = histories_[handle.index];
-  live_tokens_ -= history.length;
-  history.length = 0;
-  drop_blocks_from(history, 0);
-  ++history.generation;
+  drop_blocks(handle.index, 0);
+  histories_[handle.index] = {.generation = handle.generation + 1};
   unused_histories_.push_back(handle.index);
   return PagerOutcome::ok;
 }
 
-void BlockPager::drop_blocks_from(History& history, std::uint32_t first) {
-  const BlockIndex* table = table_of(history);
-  for (std::uint32_t i = first; i < history.blocks; ++i) {
-    if (i == 0 || table[i] != table[i - 1] + 1) --history.runs;
-  }
-  give_back({table + first, table + history.blocks});
-  history.blocks = first;
-  history.capacity = first * spec_.block_tokens;
+void BlockPager::drop_blocks(std::uint32_t index, std::uint32_t keep) {
+  const std::span<const BlockIndex> leaving = tables_.blocks(index).subspan(keep);
+  if (leaving.empty()) return;
+  const std::uint32_t tail_loss =
+      pool_.owners(leaving.back()) == 1 ? spec_.block_tokens - counted_tail_tokens(index) : 0;
+  live_tokens_ -= std::uint64_t{pool_.drop(leaving)} * spec_.block_tokens - tail_loss;
+  tables_.drop_back(index, static_cast<std::uint32_t>(leaving.size()));
 }
 
-void BlockPager::give_back(std::span<const BlockIndex> blocks) {
-  for (const BlockIndex block : blocks) {
-    KVRM_CHECK_EQ(references_[block], 1U);
-    references_[block] = 0;
-  }
-  counters_.blocks_given_back += blocks.size();
-  if (begun_ == completed_) {
-    free_list_->give(blocks);
+// After the last block, its fill or its owners changed.
+void BlockPager::refresh_tail(std::uint32_t index) {
+  History& history = histories_[index];
+  history.capacity = positions_in_blocks(index);
+  if (tables_.size(index) == 0) return;
+  const BlockIndex last = tail(index);
+  if (pool_.owners(last) > 1) {
+    if (history.length % spec_.block_tokens != 0) history.capacity = history.length;
     return;
   }
-  counters_.blocks_quarantined += blocks.size();
-  for (const BlockIndex block : blocks) {
-    const std::uint64_t end = std::uint64_t{quarantine_begin_} + quarantine_size_;
-    quarantine_[end % spec_.blocks] = {begun_, block};
-    ++quarantine_size_;
-  }
+  live_tokens_ -= counted_tail_tokens(index) - tail_tokens(history);
+  shared_fill_[last] = {};
 }
 
-void BlockPager::begin_step(Epoch epoch) {
-  KVRM_CHECK_LT(begun_, epoch);
-  begun_ = epoch;
+std::uint32_t BlockPager::counted_tail_tokens(std::uint32_t index) const {
+  const BlockIndex block = tail(index);
+  const SharedFill& fill = shared_fill_[block];
+  return fill.generation == pool_.generation(block) ? fill.tokens : tail_tokens(histories_[index]);
 }
 
-void BlockPager::complete_step(Epoch epoch) {
-  KVRM_CHECK_LE(completed_, epoch);
-  KVRM_CHECK_LE(epoch, begun_);
-  completed_ = epoch;
-  std::size_t count = 0;
-  while (quarantine_size_ > 0 && quarantine_[quarantine_begin_].fence <= epoch) {
-    released_[count++] = quarantine_[quarantine_begin_].block;
-    quarantine_begin_ = (quarantine_begin_ + 1) % spec_.blocks;
-    --quarantine_size_;
-  }
-  if (count > 0) free_list_->give(std::span(released_).first(count));
+void BlockPager::keep_counting(BlockIndex block, std::uint32_t tokens) {
+  SharedFill& fill = shared_fill_[block];
+  const std::uint32_t generation = pool_.generation(block);
+  if (fill.generation != generation) fill = {generation, tokens};
 }
 
-std::span<const BlockIndex> BlockPager::table(HistoryHandle handle) const {
-  const History& history = get(handle);
-  return std::span(tables_).subspan(std::size_t{handle.index} * spec_.max_blocks_per_history,
-                                    history.blocks);
+PagerCounters BlockPager::counters() const {
+  PagerCounters counters = counters_;
+  counters.blocks_taken = pool_.counters().blocks_taken;
+  counters.blocks_given_back = pool_.counters().blocks_given_back;
+  counters.blocks_quarantined = pool_.counters().blocks_quarantined;
+  return counters;
 }
 
 std::size_t BlockPager::bytes() const {
-  return free_list_->bytes() + references_.size() * sizeof(std::uint32_t) +
-         histories_.size() * sizeof(History) + tables_.size() * sizeof(BlockIndex) +
-         quarantine_.size() * sizeof(Quarantined) + released_.size() * sizeof(BlockIndex);
-}
-
-std::string BlockPager::check_invariants() const {
-  std::string broken = check_block_sets();
-  return broken.empty() ? check_histories() : broken;
-}
-
-// Sets, not counts: a block in two places keeps every count right.
-std::string BlockPager::check_block_sets() const {
-  std::vector<std::uint32_t> places(spec_.blocks);
-  std::vector<std::uint32_t> owners(spec_.blocks);
-  const std::vector<BlockIndex> free = free_list_->list();
-  if (free.size() != free_list_->count()) return "the free list's count is not its size";
-  for (const BlockIndex block : free) ++places[block];
-  for (std::uint32_t i = 0; i < quarantine_size_; ++i) {
-    const Quarantined& entry = quarantine_[(std::uint64_t{quarantine_begin_} + i) % spec_.blocks];
-    if (entry.fence <= completed_) return "a quarantined block has outlived its fence";
-    ++places[entry.block];
-  }
-  for (std::size_t h = 0; h < histories_.size(); ++h) {
-    for (std::uint32_t i = 0; i < histories_[h].blocks; ++i) {
-      const BlockIndex block = tables_[h * spec_.max_blocks_per_history + i];
-      ++places[block];
-      ++owners[block];
-    }
-  }
-  for (BlockIndex block = 0; block < spec_.blocks; ++block) {
-    const std::string name = "block " + std::to_string(block);
-    if (places[block] != 1) return name + " is in " + std::to_string(places[block]) + " sets";
-    if (owners[block] != references_[block]) return name + " has a wrong reference count";
-  }
-  return {};
-}
-
-std::string BlockPager::check_histories() const {
-  std::uint64_t tokens = 0;
-  for (std::size_t h = 0; h < histories_.size(); ++h) {
-    const History& history = histories_[h];
-    const std::string name = "history " + std::to_string(h);
-    if (history.generation % 2 == 0 && (history.blocks != 0 || history.length != 0)) {
-      return name + " is closed and left something behind";
-    }
-    if (history.blocks != divide_up(history.length, spec_.block_tokens)) {
-      return name + " has a table that does not fit its length";
-    }
-    if (history.capacity != history.blocks * spec_.block_tokens) return name + ": capacity";
-    std::uint32_t runs = 0;
-    const BlockIndex* table = tables_.data() + h * spec_.max_blocks_per_history;
-    for (std::uint32_t i = 0; i < history.blocks; ++i) {
-      runs += i == 0 || table[i] != table[i - 1] + 1 ? 1 : 0;
-    }
-    if (runs != history.runs) return name + " miscounts its runs";
-    tokens += history.length;
-  }
-  return tokens == live_tokens_ ? std::string() : "live tokens do not add up";
+  return pool_.bytes() + tables_.bytes() + histories_.size() * sizeof(History) +
+         unused_histories_.capacity() * sizeof(std::uint32_t) +
+         shared_fill_.size() * sizeof(SharedFill);
 }
 
 }  // namespace kvrm

@@ -1,24 +1,31 @@
 // The block pager: owns the ids of a pool's blocks and every logical history, and hands out
 // histories by handle. It moves no bytes and knows no device, no slot and no request; the engine
-// that uses it does.
+// that uses it does. What copies of blocks it needs, it queues; the engine makes them happen.
 //
-// The life of a block:
-//   1. free         in the free list, with no owner
-//   2. live         in exactly one history's table, written and read by steps
-//   3. quarantined  given back while a step that may touch it runs; free once that step completed
+// Queued copies are a numbered protocol:
+//   1. append() and compact() queue copies; a table names a copy's destination from then on.
+//   2. The engine takes copies() into its next step, which runs them all before it writes or reads
+//      any KV, and then calls clear_copies(), after the step's begin_step().
+// Until then no block of a queued copy is reused. No destination is a source or a destination of
+// another queued copy, so they may run in any order. A copy whose destination nobody holds any
+// more is cancelled.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "engines/history/free_list.h"
+#include "engines/history/block_pool.h"
+#include "engines/history/block_run.h"
+#include "engines/history/block_tables.h"
 #include "harness/base/check.h"
 #include "harness/base/ids.h"
+#include "harness/contract/engine.h"
 #include "harness/contract/engine_spec.h"
 
 namespace kvrm {
@@ -27,7 +34,7 @@ struct PagerSpec {
   std::uint32_t blocks = 0;  // of the pool
   std::uint32_t block_tokens = 0;
   std::uint32_t max_histories = 0;
-  std::uint32_t max_blocks_per_history = 0;
+  std::uint32_t max_blocks_per_history = 0;  // retained, that is not trimmed
   Placement placement = Placement::lifo;
 };
 
@@ -41,7 +48,7 @@ struct HistoryHandle {
 enum class PagerOutcome : std::uint8_t {
   ok,
   out_of_blocks,  // nothing changed; blocks may come back when a history closes or a step completes
-  too_long,       // nothing changed; longer than max_blocks_per_history
+  too_long,       // nothing changed; more than max_blocks_per_history, or than 2^32 - 1 positions
   stale_handle,   // nothing changed; the history was closed
 };
 
@@ -50,6 +57,10 @@ struct PagerCounters {
   std::uint64_t blocks_given_back = 0;
   std::uint64_t blocks_quarantined = 0;  // of those given back
   std::uint64_t out_of_blocks = 0;
+  std::uint64_t forks = 0;
+  std::uint64_t copy_on_writes = 0;
+  std::uint64_t compacted_blocks = 0;  // moved by compact()
+  std::uint64_t merged_runs = 0;       // runs that compact() joined to their neighbour
 };
 
 // All storage is sized at construction; no operation allocates. Costs follow the blocks touched.
@@ -59,89 +70,145 @@ class BlockPager {
 
   // A new empty history, none when max_histories are open.
   std::optional<HistoryHandle> open();
-  // Adds `tokens` positions at the end: all of them or none.
+  // A new history that shares the blocks of the first `length` positions, a partly filled last one
+  // included; none when max_histories are open or the handle is stale. CHECKs that the history has
+  // so many and has not trimmed any beyond. These positions must have been written, or be written
+  // before the next step's copies run.
+  std::optional<HistoryHandle> fork(HistoryHandle handle, std::uint32_t length);
+  // Adds `tokens` positions at the end: all of them or none. A partly filled last block that is
+  // shared is replaced by a new one, in this history alone, and the copy is queued.
   PagerOutcome append(HistoryHandle handle, std::uint32_t tokens) {
     if (!is_open(handle)) return PagerOutcome::stale_handle;
     History& history = histories_[handle.index];
-    if (tokens > history.capacity - history.length) return append_with_blocks(history, tokens);
+    if (tokens > history.capacity - history.length) return append_slowly(handle.index, tokens);
     history.length += tokens;
     live_tokens_ += tokens;
     return PagerOutcome::ok;
   }
-  // Keeps the first `length` positions. CHECKs that the history has so many.
+  // Keeps the first `length` positions. CHECKs that the history has so many and has not trimmed
+  // any beyond.
   PagerOutcome truncate(HistoryHandle handle, std::uint32_t length);
+  // Lets the first `blocks` retained blocks go; length() stays. CHECKs that so many are full.
+  PagerOutcome trim_front(HistoryHandle handle, std::uint32_t blocks);
   PagerOutcome close(HistoryHandle handle);
+
+  // Joins runs of open histories: moves whole runs, of blocks that are neither shared nor part of a
+  // queued copy, to free blocks beside the run before or after them. Returns how many blocks it
+  // moved, at most `budget_blocks`. It goes on where the last call ended; a call looks at a number
+  // of blocks and histories that follows the budget, not the pool.
+  std::uint32_t compact(std::uint32_t budget_blocks);
+
+  std::span<const BlockMove> copies() const { return pool_.copies(); }
+  void clear_copies() { pool_.clear_copies(); }
 
   // Fences. A block given back between begin_step(e) and complete_step(e) is reused only after
   // complete_step(e), since step e may still touch it. Epochs rise; several steps may be in flight.
-  void begin_step(Epoch epoch);
-  void complete_step(Epoch epoch);
+  void begin_step(Epoch epoch) { pool_.begin_step(epoch); }
+  void complete_step(Epoch epoch) { pool_.complete_step(epoch); }
 
   bool is_open(HistoryHandle handle) const {
     return handle.index < histories_.size() &&
            histories_[handle.index].generation == handle.generation && handle.generation % 2 == 1;
   }
-  // Of an open history (CHECKed): positions, physical blocks in logical order, and runs in them.
+  // Of an open history (CHECKed): positions, trimmed ones included; blocks trimmed; physical blocks
+  // retained, in logical order, from logical block trimmed() on; and the runs in them.
   std::uint32_t length(HistoryHandle handle) const { return get(handle).length; }
-  std::span<const BlockIndex> table(HistoryHandle handle) const;
-  std::uint32_t run_count(HistoryHandle handle) const { return get(handle).runs; }
+  std::uint32_t trimmed(HistoryHandle handle) const { return get(handle).trimmed; }
+  std::span<const BlockIndex> table(HistoryHandle handle) const {
+    return tables_.blocks(checked_index(handle));
+  }
+  std::uint32_t run_count(HistoryHandle handle) const {
+    return tables_.runs(checked_index(handle));
+  }
+  // Changes whenever an entry that the table had changes or leaves, not when the table grows.
+  std::uint32_t version(HistoryHandle handle) const {
+    return tables_.version(checked_index(handle));
+  }
+  // Rises each time the block is handed out.
+  std::uint32_t block_generation(BlockIndex block) const { return pool_.generation(block); }
 
   const PagerSpec& spec() const { return spec_; }
-  std::uint32_t free_blocks() const { return free_list_->count(); }
-  std::uint32_t quarantined_blocks() const { return quarantine_size_; }  // coming back
+  std::uint32_t free_blocks() const { return pool_.free_blocks(); }
+  std::uint32_t quarantined_blocks() const { return pool_.quarantined_blocks(); }  // coming back
+  // Held by histories, or kept for a queued copy.
   std::uint32_t live_blocks() const { return spec_.blocks - free_blocks() - quarantined_blocks(); }
-  std::uint64_t live_tokens() const { return live_tokens_; }  // stored length of all histories
+  // Positions retained in all live blocks, those of a shared block once. A block that is or was
+  // shared counts as its fullest history had it, until its last one writes or shortens it.
+  std::uint64_t live_tokens() const { return live_tokens_; }
   std::uint32_t open_histories() const {
     return spec_.max_histories - static_cast<std::uint32_t>(unused_histories_.size());
   }
-  const PagerCounters& counters() const { return counters_; }
+  // Runs of all open histories by size in blocks.
+  const SizeHistogram& runs_by_blocks() const { return tables_.runs_by_blocks(); }
+  PagerCounters counters() const;
   std::size_t bytes() const;  // host memory held
 
-  // DESIGN 19, 1-3 and 7, checked over all of the pool: what is broken, empty when nothing is.
+  // DESIGN 19, 1-5, 7 and 9, checked over all of the pool: what is broken, empty when nothing is.
   std::string check_invariants() const;
 
  private:
   struct History {
     std::uint32_t generation = 0;  // odd while open
     std::uint32_t length = 0;      // positions
-    std::uint32_t capacity = 0;    // positions in the blocks that it has
-    std::uint32_t blocks = 0;      // entries used of its table
-    std::uint32_t runs = 0;
+    // Positions up to which append() may go without a look: no more than `length` where the last
+    // block is partly filled and shared, else those in the blocks that it has.
+    std::uint32_t capacity = 0;
+    std::uint32_t trimmed = 0;  // blocks
   };
-  struct Quarantined {
-    Epoch fence = 0;
-    BlockIndex block = 0;
+  // Positions that live_tokens() counts in a partly filled block while it is shared, and after
+  // that until its last history settles it. Of that generation of the block only.
+  struct SharedFill {
+    std::uint32_t generation = 0;
+    std::uint32_t tokens = 0;
   };
 
   const History& get(HistoryHandle handle) const {
     KVRM_CHECK(is_open(handle));
     return histories_[handle.index];
   }
-  BlockIndex* table_of(const History& history) {
-    return tables_.data() +
-           static_cast<std::size_t>(&history - histories_.data()) * spec_.max_blocks_per_history;
+  std::uint32_t checked_index(HistoryHandle handle) const {
+    KVRM_CHECK(is_open(handle));
+    return handle.index;
   }
-  PagerOutcome append_with_blocks(History& history, std::uint32_t tokens);
-  void add_blocks(History& history, std::uint32_t count);
-  void drop_blocks_from(History& history, std::uint32_t first);
-  void give_back(std::span<const BlockIndex> blocks);
-  std::string check_block_sets() const;
-  std::string check_histories() const;
+  std::uint64_t blocks_for(std::uint64_t length) const {
+    return (length + spec_.block_tokens - 1) / spec_.block_tokens;
+  }
+  // Of a history: its last block, and the positions that it has in it; it has at least one block.
+  BlockIndex tail(std::uint32_t index) const { return tables_.blocks(index).back(); }
+  std::uint32_t tail_tokens(const History& history) const {
+    return (history.length - 1) % spec_.block_tokens + 1;
+  }
+
+  std::uint32_t positions_in_blocks(std::uint32_t index) const;
+  PagerOutcome append_slowly(std::uint32_t index, std::uint32_t tokens);
+  void copy_tail(std::uint32_t index);
+  void add_blocks(std::uint32_t index, std::uint32_t count);
+  void shorten(std::uint32_t index, std::uint32_t length);
+  void drop_blocks(std::uint32_t index, std::uint32_t keep);
+  void refresh_tail(std::uint32_t index);
+  std::uint32_t counted_tail_tokens(std::uint32_t index) const;
+  void keep_counting(BlockIndex block, std::uint32_t tokens);
+
+  std::uint32_t join_at_cursor(std::uint32_t budget, std::uint64_t& looks);
+  bool move_if_possible(std::uint32_t entry, BlockRun run, std::int64_t first);
+  void move_run(std::uint32_t entry, BlockRun run, BlockIndex first);
+
+  std::string check_history(std::uint32_t index) const;
+  std::string check_live_tokens() const;
 
   PagerSpec spec_;
-  std::unique_ptr<FreeList> free_list_;
-  std::vector<std::uint32_t> references_;  // [blocks] histories that hold the block
-  std::vector<History> histories_;         // [max_histories]
-  std::vector<BlockIndex> tables_;         // [max_histories, max_blocks_per_history]
+  BlockPool pool_;
+  BlockTables tables_;              // [max_histories]
+  std::vector<History> histories_;  // [max_histories]
   std::vector<std::uint32_t> unused_histories_;
-  std::vector<Quarantined> quarantine_;  // [blocks], a ring in order of fence
-  std::uint32_t quarantine_begin_ = 0;
-  std::uint32_t quarantine_size_ = 0;
-  std::vector<BlockIndex> released_;  // [blocks], scratch of complete_step()
-  Epoch begun_ = 0;
-  Epoch completed_ = 0;
+  std::vector<SharedFill> shared_fill_;  // [blocks]
+  // Where compact() goes on: a history, and an entry of its table.
+  struct {
+    std::uint32_t history = 0;
+    std::uint32_t entry = 0;
+  } cursor_;
   std::uint64_t live_tokens_ = 0;
-  PagerCounters counters_;
+  PagerCounters counters_;  // those that are not the pool's
 };
 
 }  // namespace kvrm

@@ -1,6 +1,7 @@
 #include "engines/history/free_list.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "engines/history/block_bitmap.h"
 #include "engines/history/free_run_tree.h"
@@ -10,30 +11,72 @@ namespace {
 
 // What most engines do: the block freed last is used first. A history's blocks go back last block
 // first, so that the next history gets them in the order in which this one had them.
+//
+// The stack is a ring, so that a block can be taken out of its middle in O(1): the block freed
+// longest ago moves from the bottom into the hole, and all others keep their order.
 class LifoFreeList final : public FreeList {
  public:
-  explicit LifoFreeList(std::uint32_t blocks) : FreeList(blocks), stack_(blocks), size_(blocks) {
-    for (std::uint32_t i = 0; i < blocks; ++i) stack_[i] = blocks - 1 - i;
+  explicit LifoFreeList(std::uint32_t blocks)
+      : FreeList(blocks),
+        mask_(std::bit_ceil(std::max(blocks, 1U)) - 1),
+        ring_(std::size_t{mask_} + 1),
+        place_(blocks) {
+    for (std::uint32_t i = 0; i < blocks; ++i) push(blocks - 1 - i);
   }
 
  private:
   void do_take(BlockIndex, std::span<BlockIndex> out) override {
-    for (BlockIndex& block : out) block = stack_[--size_];
+    for (BlockIndex& block : out) block = ring_[--top_ & mask_];
   }
 
   void do_give(std::span<const BlockIndex> blocks) override {
-    KVRM_CHECK_LE(size_ + blocks.size(), stack_.size());
-    for (std::size_t i = blocks.size(); i > 0; --i) stack_[size_++] = blocks[i - 1];
+    KVRM_CHECK_LE(top_ - bottom_ + blocks.size(), place_.size());
+    for (std::size_t i = blocks.size(); i > 0; --i) push(blocks[i - 1]);
+  }
+
+  bool do_is_free(BlockRun run) const override {
+    for (std::uint32_t i = 0; i < run.blocks; ++i) {
+      if (!contains(run.first + i)) return false;
+    }
+    return true;
+  }
+
+  void do_take_run(BlockRun run) override {
+    for (std::uint32_t i = 0; i < run.blocks; ++i) {
+      const std::uint32_t hole = place_[run.first + i];
+      const BlockIndex oldest = ring_[bottom_++ & mask_];
+      ring_[hole & mask_] = oldest;
+      place_[oldest] = hole;
+    }
   }
 
   std::vector<BlockIndex> do_list() const override {
-    return {stack_.begin(), stack_.begin() + static_cast<std::ptrdiff_t>(size_)};
+    std::vector<BlockIndex> result;
+    for (std::uint32_t i = bottom_; i != top_; ++i) result.push_back(ring_[i & mask_]);
+    return result;
   }
 
-  std::size_t do_bytes() const override { return stack_.size() * sizeof(BlockIndex); }
+  std::size_t do_bytes() const override {
+    return (ring_.size() + place_.size()) * sizeof(BlockIndex);
+  }
 
-  std::vector<BlockIndex> stack_;  // [blocks], the first size_ are free
-  std::size_t size_ = 0;
+  void push(BlockIndex block) {
+    ring_[top_ & mask_] = block;
+    place_[block] = top_++;
+  }
+
+  // A block that left keeps its old place; there the ring has ended or holds another one.
+  bool contains(BlockIndex block) const {
+    const std::uint32_t place = place_[block];
+    return place - bottom_ < top_ - bottom_ && ring_[place & mask_] == block;
+  }
+
+  // Places count on for ever, modulo 2^32; the ring has them modulo its size.
+  std::uint32_t bottom_ = 0;
+  std::uint32_t top_ = 0;
+  std::uint32_t mask_ = 0;
+  std::vector<BlockIndex> ring_;      // [power of two], places bottom_ to top_ are the free blocks
+  std::vector<std::uint32_t> place_;  // [blocks], of a free block; of others anything
 };
 
 // The lowest free address first: histories that start together stay close, and holes near the
@@ -54,6 +97,17 @@ class AddressOrderedFreeList final : public FreeList {
 
   void do_give(std::span<const BlockIndex> blocks) override {
     for (const BlockIndex block : blocks) free_.insert(block);
+  }
+
+  bool do_is_free(BlockRun run) const override {
+    for (std::uint32_t i = 0; i < run.blocks; ++i) {
+      if (!free_.contains(run.first + i)) return false;
+    }
+    return true;
+  }
+
+  void do_take_run(BlockRun run) override {
+    for (std::uint32_t i = 0; i < run.blocks; ++i) free_.erase(run.first + i);
   }
 
   std::vector<BlockIndex> do_list() const override {
@@ -113,6 +167,12 @@ class ExtentFreeList final : public FreeList {
       i += run.blocks;
     }
   }
+
+  bool do_is_free(BlockRun run) const override {
+    return free_.free_from(run.first, run.blocks) == run.blocks;
+  }
+
+  void do_take_run(BlockRun run) override { free_.erase(run); }
 
   std::vector<BlockIndex> do_list() const override { return free_.list(); }
 

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "engines/history/block_run.h"
 #include "harness/base/check.h"
 #include "harness/base/ids.h"
 #include "harness/contract/engine_spec.h"
@@ -35,6 +36,18 @@ class FreeList {
     do_give(blocks);
   }
 
+  // Whether every block of the run is in the pool and free.
+  bool is_free(BlockRun run) const {
+    return std::uint64_t{run.first} + run.blocks <= blocks_ && do_is_free(run);
+  }
+
+  // Takes these very blocks; the order among the rest stays what it was. CHECKs that all are free.
+  void take_run(BlockRun run) {
+    KVRM_CHECK(is_free(run));
+    count_ -= run.blocks;
+    do_take_run(run);
+  }
+
   // Every free block, in any order; costs the whole pool, for checks only.
   std::vector<BlockIndex> list() const { return do_list(); }
 
@@ -42,14 +55,17 @@ class FreeList {
   std::size_t bytes() const { return do_bytes(); }
 
  protected:
-  explicit FreeList(std::uint32_t blocks) : count_(blocks) {}
+  explicit FreeList(std::uint32_t blocks) : blocks_(blocks), count_(blocks) {}
 
  private:
   virtual void do_take(BlockIndex after, std::span<BlockIndex> out) = 0;
   virtual void do_give(std::span<const BlockIndex> blocks) = 0;
+  virtual bool do_is_free(BlockRun run) const = 0;
+  virtual void do_take_run(BlockRun run) = 0;
   virtual std::vector<BlockIndex> do_list() const = 0;
   virtual std::size_t do_bytes() const = 0;
 
+  std::uint32_t blocks_ = 0;  // of the pool
   std::uint32_t count_ = 0;
 };
 

@@ -7,14 +7,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "engines/history/block_run.h"
 #include "harness/base/ids.h"
 
 namespace kvrm {
-
-struct BlockRun {
-  BlockIndex first = 0;
-  std::uint32_t blocks = 0;
-};
 
 class FreeRunTree {
  public:

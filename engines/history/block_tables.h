@@ -1,0 +1,79 @@
+// The block tables of all histories: one row of physical blocks a history, in logical order, with
+// the runs in it kept as it changes. It knows neither who else holds a block nor what is in it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engines/history/block_run.h"
+#include "harness/base/ids.h"
+#include "harness/contract/engine.h"
+
+namespace kvrm {
+
+// Rows of a fixed size, addressed by index; blocks may leave at both ends for ever. Entries are
+// numbered from the first block that a row holds.
+class BlockTables {
+ public:
+  BlockTables(std::uint32_t rows, std::uint32_t row_blocks);
+
+  std::span<const BlockIndex> blocks(std::uint32_t row) const {
+    return {entries_.data() + begin(row), rows_[row].size};
+  }
+  std::uint32_t size(std::uint32_t row) const { return rows_[row].size; }
+  std::uint32_t runs(std::uint32_t row) const { return rows_[row].runs; }
+  // Rises when an entry that was there leaves or changes; not when entries are added at the end.
+  std::uint32_t version(std::uint32_t row) const { return rows_[row].version; }
+  // The run of a row that begins at `entry`, which CHECKs that one does.
+  BlockRun run_at(std::uint32_t row, std::uint32_t entry) const;
+  // Where the run that holds `entry` begins; costs the entries between.
+  std::uint32_t run_begin(std::uint32_t row, std::uint32_t entry) const;
+
+  // The next `count` entries of a row, to be filled in; then grow() adds them.
+  std::span<BlockIndex> room(std::uint32_t row, std::uint32_t count);
+  void grow(std::uint32_t row, std::uint32_t count);
+  void drop_back(std::uint32_t row, std::uint32_t count);
+  void drop_front(std::uint32_t row, std::uint32_t count);
+  // Makes an empty row the first `count` entries of another.
+  void copy(std::uint32_t from, std::uint32_t to, std::uint32_t count);
+  // The run that begins at `entry` now lies at `first` and the blocks after it.
+  void move_run(std::uint32_t row, std::uint32_t entry, BlockIndex first);
+
+  // Runs of all rows by size.
+  const SizeHistogram& runs_by_blocks() const { return runs_by_blocks_; }
+  std::size_t bytes() const;
+
+  // What the rows' runs and the histogram should be and are not; empty when all is right.
+  std::string check_invariants() const;
+
+ private:
+  struct Row {
+    std::uint32_t front = 0;  // entries that left in front, since the row last moved to its begin
+    std::uint32_t size = 0;
+    std::uint32_t runs = 0;
+    std::uint32_t version = 0;
+  };
+
+  std::size_t begin(std::uint32_t row) const {
+    return std::size_t{row} * row_blocks_ + rows_[row].front;
+  }
+  void tag(std::size_t first, std::uint32_t blocks) {
+    run_blocks_[first] = blocks;
+    run_blocks_[first + blocks - 1] = blocks;
+  }
+  void count_run(std::uint32_t blocks, bool added);
+  void join_with_next(std::uint32_t row, std::uint32_t entry);
+
+  std::uint32_t row_blocks_ = 0;
+  std::vector<Row> rows_;            // [rows]
+  std::vector<BlockIndex> entries_;  // [rows, row_blocks]
+  // [rows, row_blocks] blocks in the run, valid at the first and the last entry of each run, so
+  // that its other end is found from either one.
+  std::vector<std::uint32_t> run_blocks_;
+  SizeHistogram runs_by_blocks_{};
+};
+
+}  // namespace kvrm
