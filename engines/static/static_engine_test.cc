@@ -125,7 +125,8 @@ TEST(StaticEngineErrors, NameTheBudgetAndTheNumbers) {
             "static-test: options.length_buckets: 30 is not ascending within budget.max_len, 200");
   spec = good;
   spec.options.block_tokens = 24;
-  EXPECT_EQ(message(spec), "static-test: options.block_tokens: 24 is not a multiple of 16");
+  EXPECT_EQ(message(spec),
+            "static-test: options.block_tokens: 24 is neither 8 nor a multiple of 16");
   spec = good;
   spec.budget.max_batch = 0;
   EXPECT_EQ(message(spec), "static-test: budget.max_batch: is 0");
