@@ -17,8 +17,8 @@ namespace kvrm {
 enum class KvAddressing : std::uint32_t {
   contiguous,  // block b of history h at base + h * history_stride + b * block_bytes
   table,       // at base + block_table[h, b] * block_bytes
-  groups,      // by the group that holds b; chunk_group[h, c] is the group with the first block of
-               // chunk c, or any group before it; of a chunk that is all gap (FarSpan), anything
+  groups,  // by the group that holds b; chunk_group[h, c] is the group with the first block that
+           // chunk c reads, or one before it; anything where that is none (FarSpan)
 };
 
 struct KvSource {
