@@ -59,9 +59,11 @@ TEST_P(StaticEngine, OneResultWhateverIsComputedInVainAndWhateverMemoryHeld) {
     EXPECT_EQ(run(*model, *poisoned, static_spec(shape, 5, attention)), alone);
     EXPECT_EQ(run(*model, *device, static_spec(shape, 5, attention, buckets), 7), alone);
   }
-  EngineSpec large_blocks = static_spec(shape, 4, StaticAttention::full);
-  large_blocks.options.block_tokens = 64;
-  EXPECT_EQ(run(*model, *poisoned, large_blocks), alone);
+  for (const std::uint32_t block_tokens : {8U, 64U}) {
+    EngineSpec other_blocks = static_spec(shape, 4, StaticAttention::full);
+    other_blocks.options.block_tokens = block_tokens;
+    EXPECT_EQ(run(*model, *poisoned, other_blocks), alone) << block_tokens;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, StaticEngine,
