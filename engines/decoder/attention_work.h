@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "harness/base/units.h"
+#include "harness/contract/step_descriptor.h"
 #include "kernels/page/kv_layout.h"
 
 namespace kvrm {
@@ -15,10 +16,15 @@ struct AttentionWork {
 };
 
 // A row of `length` positions in a step with that AttentionArgs::compute_length. Kernels compute
-// whole lane groups of kLaneTokens positions.
-constexpr AttentionWork attention_work(std::uint32_t length, std::uint32_t compute_length) {
-  const std::uint64_t attended = round_up(std::max(length, compute_length), kLaneTokens);
-  return {attended, attended - length};
+// whole lane groups, KvLayout::lane_tokens() positions each. Of a far history they skip the gap, up
+// to the rest of the lane group in which it starts.
+constexpr AttentionWork attention_work(std::uint32_t length, std::uint32_t compute_length,
+                                       std::uint32_t lane_tokens, const FarSpan& far = {}) {
+  const std::uint64_t gap_first = far.first + far.entries;
+  const std::uint64_t gap = far.window - gap_first;
+  const std::uint64_t skipped = far.window - round_up(gap_first, lane_tokens);
+  const std::uint64_t attended = round_up(std::max(length, compute_length), lane_tokens) - skipped;
+  return {attended, attended + gap - length};
 }
 
 }  // namespace kvrm

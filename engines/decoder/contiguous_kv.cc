@@ -10,9 +10,9 @@
 namespace kvrm {
 
 Status check_block_tokens(const ModelShape& model, std::uint32_t block_tokens) {
-  if (block_tokens == 0 || block_tokens % kLaneTokens != 0) {
-    return bad_input(
-        fmt::format("block_tokens: {} is not a multiple of {}", block_tokens, kLaneTokens));
+  if (!is_block_tokens(block_tokens)) {
+    return bad_input(fmt::format("block_tokens: {} is neither {} nor a multiple of {}",
+                                 block_tokens, kSmallBlockTokens, kLaneTokens));
   }
   if (block_tokens % model.tile_tokens != 0 && model.tile_tokens % block_tokens != 0) {
     return bad_input(

@@ -20,7 +20,7 @@ class ContiguousKv {
   static std::uint64_t history_bytes(const ModelShape& model, std::uint32_t block_tokens,
                                      std::uint32_t max_len);
 
-  // block_tokens: a multiple of kLaneTokens that divides tile_tokens or is divided by it.
+  // block_tokens: is_block_tokens(), and divides tile_tokens or is divided by it.
   static Result<ContiguousKv> make(const ModelShape& model, std::uint32_t block_tokens,
                                    std::uint32_t max_len, std::uint32_t histories, Device& device);
 

@@ -52,6 +52,7 @@ void Decoder::append_attention(OpList& ops, const StepShape& shape, const RowArr
     fold.query = call.query + std::size_t{done} * call.query_stride;
     fold.length = merge.length = rows.length + first;
     fold.history = rows.history + first;
+    fold.far = rows.far + first;
     merge.output = call.output + std::size_t{done} * call.output_stride;
     ops.add(kernels_.attention, fold, fold.rows * fold.chunks);
     ops.add(kernels_.attention_merge, merge, merge.rows);

@@ -239,11 +239,27 @@ INSTANTIATE_TEST_SUITE_P(KvTypes, ContentTest, testing::Values(DType::f32, DType
                          [](const auto& param) { return std::string(dtype_name(param.param)); });
 
 TEST(AttentionWork, CountsWholeLaneGroupsAndWhatIsMasked) {
-  EXPECT_EQ(attention_work(0, 0).attended, 0U);
-  EXPECT_EQ(attention_work(17, 0).attended, 32U);
-  EXPECT_EQ(attention_work(17, 0).masked, 15U);
-  EXPECT_EQ(attention_work(17, 100).attended, 112U);
-  EXPECT_EQ(attention_work(0, 100).masked, 112U);
+  EXPECT_EQ(attention_work(0, 0, 16).attended, 0U);
+  EXPECT_EQ(attention_work(17, 0, 16).attended, 32U);
+  EXPECT_EQ(attention_work(17, 0, 16).masked, 15U);
+  EXPECT_EQ(attention_work(17, 0, 8).attended, 24U);
+  EXPECT_EQ(attention_work(17, 0, 8).masked, 7U);
+  EXPECT_EQ(attention_work(17, 100, 16).attended, 112U);
+  EXPECT_EQ(attention_work(0, 100, 16).masked, 112U);
+  EXPECT_EQ(attention_work(0, 100, 8).masked, 104U);
+}
+
+TEST(AttentionWork, LeavesOutTheGapOfAFarHistory) {
+  const FarSpan far{.first = 16, .entries = 20, .window = 96};
+  EXPECT_EQ(attention_work(100, 0, 16, far).attended, 48U + 16U);
+  EXPECT_EQ(attention_work(100, 0, 16, far).masked, 12U + 12U);
+  EXPECT_EQ(attention_work(100, 0, 8, far).attended, 40U + 8U);
+  EXPECT_EQ(attention_work(100, 0, 8, far).masked, 4U + 4U);
+  const FarSpan no_gap{.first = 16, .entries = 48, .window = 64};
+  EXPECT_EQ(attention_work(100, 0, 16, no_gap).attended, attention_work(100, 0, 16).attended);
+  EXPECT_EQ(attention_work(100, 0, 16, no_gap).masked, attention_work(100, 0, 16).masked);
+  const FarSpan no_entries{.first = 0, .entries = 0, .window = 64};
+  EXPECT_EQ(attention_work(100, 0, 16, no_entries).attended, 48U);
 }
 
 }  // namespace

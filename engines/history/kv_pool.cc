@@ -14,9 +14,9 @@ namespace {
 
 Status check_options(const EngineSpec& spec, const ModelShape& shape) {
   const std::uint32_t block = spec.options.block_tokens;
-  if (block == 0 || block % kLaneTokens != 0) {
-    return bad_input(fmt::format("{}: block_tokens is {}, must be a multiple of {}", spec.label,
-                                 block, kLaneTokens));
+  if (!is_block_tokens(block)) {
+    return bad_input(fmt::format("{}: block_tokens is {}, must be {} or a multiple of {}",
+                                 spec.label, block, kSmallBlockTokens, kLaneTokens));
   }
   if (block % shape.tile_tokens != 0 && shape.tile_tokens % block != 0) {
     return bad_input(

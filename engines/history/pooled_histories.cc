@@ -146,7 +146,7 @@ void PooledHistories::begin_step(const StepPlan& step, std::uint32_t rows) {
 }
 
 void PooledHistories::count_row(const Slot& slot) {
-  const AttentionWork work = attention_work(slot.computed, 0);
+  const AttentionWork work = attention_work(slot.computed, 0, plan_.layout.lane_tokens());
   counters_.attended_positions += work.attended;
   counters_.masked_positions += work.masked;
   counters_.kv_read_bytes += work.attended * plan_.token_bytes;

@@ -136,7 +136,9 @@ INSTANTIATE_TEST_SUITE_P(Models, PooledEngines,
                          ::testing::Values(Case{ModelKind::decoder, DType::f32, 16},
                                            Case{ModelKind::decoder, DType::bf16, 64},
                                            Case{ModelKind::attention_only, DType::f16, 32},
-                                           Case{ModelKind::attention_only, DType::bf16, 16}),
+                                           Case{ModelKind::attention_only, DType::bf16, 16},
+                                           Case{ModelKind::decoder, DType::f16, 8},
+                                           Case{ModelKind::attention_only, DType::bf16, 8}),
                          [](const auto& value) {
                            return std::string(value.param.model == ModelKind::decoder
                                                   ? "decoder"

@@ -150,7 +150,7 @@ TEST_F(PagedEngineTest, WhatDoesNotFitIsOneClearError) {
   EXPECT_THAT(message(small), HasSubstr("one history of max_len 200 needs"));
   EngineSpec block = spec_of("paged_graph", *model_, 4);
   block.options.block_tokens = 24;
-  EXPECT_THAT(message(block), HasSubstr("block_tokens is 24, must be a multiple of 16"));
+  EXPECT_THAT(message(block), HasSubstr("block_tokens is 24, must be 8 or a multiple of 16"));
   EngineSpec order = spec_of("paged_graph", *model_, 4);
   order.options.batch_buckets = {2, 2};
   EXPECT_THAT(message(order), HasSubstr("batch_buckets has 2"));
@@ -164,7 +164,13 @@ TEST(KvPool, TilesAndBlocksDivideOneAnother) {
   shape.tile_tokens = 32;
   EngineSpec spec{.kind = "paged", .label = "p", .options = {}, .budget = {}};
   spec.budget = {.kv_bytes = kGiB, .max_batch = 3, .max_len = 100, .prefill_tokens = 0};
-  for (const auto& [block, fits] : {std::pair{16U, true}, {32U, true}, {64U, true}, {48U, false}}) {
+  for (const auto& [block, fits] : {std::pair{8U, true},
+                                    {16U, true},
+                                    {32U, true},
+                                    {64U, true},
+                                    {4U, false},
+                                    {24U, false},
+                                    {48U, false}}) {
     spec.options.block_tokens = block;
     EXPECT_EQ(plan_pool(spec, shape, StagingView::none).has_value(), fits) << block;
   }

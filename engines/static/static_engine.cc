@@ -178,9 +178,11 @@ void StaticEngine::fill_rows(const StepPlan& plan) {
 
 void StaticEngine::count_step(const StepPlan& plan, std::uint32_t compute_length) {
   const std::uint64_t active = plan.slots.size();
+  const std::uint32_t lane_tokens = setup_.kv.layers().front().layout.lane_tokens();
   std::uint64_t attended = 0;
   for (SlotIndex index = 0; index < setup_.slots; ++index) {
-    const AttentionWork work = attention_work(setup_.rows.length[index], compute_length);
+    const AttentionWork work =
+        attention_work(setup_.rows.length[index], compute_length, lane_tokens);
     attended += work.attended;
     counters_.masked_positions += work.masked;
     counters_.blocks += divide_up(setup_.rows.length[index], block_tokens_);

@@ -59,9 +59,11 @@ TEST_P(StaticEngine, OneResultWhateverIsComputedInVainAndWhateverMemoryHeld) {
     EXPECT_EQ(run(*model, *poisoned, static_spec(shape, 5, attention)), alone);
     EXPECT_EQ(run(*model, *device, static_spec(shape, 5, attention, buckets), 7), alone);
   }
-  EngineSpec large_blocks = static_spec(shape, 4, StaticAttention::full);
-  large_blocks.options.block_tokens = 64;
-  EXPECT_EQ(run(*model, *poisoned, large_blocks), alone);
+  for (const std::uint32_t block_tokens : {8U, 64U}) {
+    EngineSpec other_blocks = static_spec(shape, 4, StaticAttention::full);
+    other_blocks.options.block_tokens = block_tokens;
+    EXPECT_EQ(run(*model, *poisoned, other_blocks), alone) << block_tokens;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, StaticEngine,
@@ -125,7 +127,8 @@ TEST(StaticEngineErrors, NameTheBudgetAndTheNumbers) {
             "static-test: options.length_buckets: 30 is not ascending within budget.max_len, 200");
   spec = good;
   spec.options.block_tokens = 24;
-  EXPECT_EQ(message(spec), "static-test: options.block_tokens: 24 is not a multiple of 16");
+  EXPECT_EQ(message(spec),
+            "static-test: options.block_tokens: 24 is neither 8 nor a multiple of 16");
   spec = good;
   spec.budget.max_batch = 0;
   EXPECT_EQ(message(spec), "static-test: budget.max_batch: is 0");

@@ -179,9 +179,9 @@ Status check_engine(const ConfigNode& tree, std::size_t index, const ExperimentP
   const EngineOptions& options = point.engines[index].options;
   const std::string path = fmt::format("engines.{}.options", index);
   const std::uint32_t tile = point.model.shape.tile_tokens;
-  if (options.block_tokens % 16 != 0) {
+  if (options.block_tokens != 8 && options.block_tokens % 16 != 0) {
     return refuse(tree, path + ".block_tokens", fmt::format("{}", options.block_tokens),
-                  "a multiple of 16");
+                  "8 or a multiple of 16");
   }
   if (options.block_tokens % tile != 0 && tile % options.block_tokens != 0) {
     return refuse(tree, path + ".block_tokens", fmt::format("{}", options.block_tokens),

@@ -59,9 +59,9 @@ Section<EngineOptions> options_section() {
   batch_buckets.allowed += "; or max_batch for that one bucket";
   Section<EngineOptions> section;
   section
-      .key(
-          {"block_tokens", "Positions of a block, a multiple of 16.", Presence::optional, pooled()},
-          &EngineOptions::block_tokens, integer<std::uint32_t>(16, kMaxBlockTokens))
+      .key({"block_tokens", "Positions of a block, 8 or a multiple of 16.", Presence::optional,
+            pooled()},
+           &EngineOptions::block_tokens, integer<std::uint32_t>(8, kMaxBlockTokens))
       .key({"placement", "Which free block a history gets next.", Presence::optional, pooled()},
            &EngineOptions::placement,
            choice<Placement>({{"lifo", Placement::lifo},

@@ -230,7 +230,9 @@ const std::vector<Change>& changes() {
        "12:50: engines.0.options.batch_buckets: found \"all\", allowed: a list, each element an "
        "integer from 1 to 16777216; or max_batch for that one bucket"},
       {"{kind: static}", "{kind: paged, options: {block_tokens: 24}}",
-       "12:43: engines.0.options.block_tokens: found 24, allowed: a multiple of 16"},
+       "12:43: engines.0.options.block_tokens: found 24, allowed: 8 or a multiple of 16"},
+      {"{kind: static}", "{kind: paged, options: {block_tokens: 4}}",
+       "12:43: engines.0.options.block_tokens: found \"4\", allowed: an integer from 8 to 1024"},
       {"{kind: static}", "{kind: paged, options: {watermark: 1}}",
        "12:40: engines.0.options.watermark: found \"1\", allowed: a number from 0 to 0.99"},
       {"transport: full", "transport: delta, merge: {max_gap_blocks: 2}",

@@ -17,8 +17,8 @@ namespace kvrm {
 enum class KvAddressing : std::uint32_t {
   contiguous,  // block b of history h at base + h * history_stride + b * block_bytes
   table,       // at base + block_table[h, b] * block_bytes
-  groups,      // by the group that holds b; chunk_group[h, c] is the group with the first block of
-               // chunk c
+  groups,  // by the group that holds b; chunk_group[h, c] is the group with the first block that
+           // chunk c reads, or one before it; anything where that is none (FarSpan)
 };
 
 struct KvSource {
@@ -31,6 +31,10 @@ struct KvSource {
   const std::uint32_t* chunk_group = nullptr;  // [histories, chunk_stride]; groups
   std::uint32_t table_stride = 0;
   std::uint32_t chunk_stride = 0;
+  std::uint32_t far_bias_stride = 0;  // floats
+  // log n of the entries of each far history; null where no row has entries. [histories,
+  // far_bias_stride]
+  const float* far_bias = nullptr;
 };
 
 // Folds one chunk of one row for all heads. One item per (row, chunk): item = chunk * rows + row.
@@ -56,22 +60,21 @@ struct AttentionArgs {
   const std::uint32_t* length = nullptr;  // [rows]; 0: padding row
   const std::uint32_t* history =
       nullptr;  // [rows] row of the source's tables; null: the row's own number
-  // Far history: null, or [rows]. Entries of a row have the bias log n of their counts, from
-  // far_bias[history, entry]; the gap behind them contributes exactly nothing.
+  // Far history: null, or [rows]. A row's entries have the bias source.far_bias[history, entry] on
+  // their logits; the gap behind them is not looked at. Spans are zero where compute_length is not.
   const FarSpan* far = nullptr;
-  const float* far_bias = nullptr;    // [histories, far_bias_stride]
-  std::uint32_t far_bias_stride = 0;  // floats
-  float* partial = nullptr;           // [rows, chunks, query_heads, partial_stride(head_dim)]
+  float* partial = nullptr;  // [rows, chunks, query_heads, partial_stride(head_dim)]
 };
 
 // A partial of one query head: head_dim accumulators (not normalised), then the maximum logit, then
-// the sum of exponentials, padded to a multiple of 16 floats.
+// the sum of exponentials, padded to a multiple of 16 floats. The sum of a chunk that is all gap is
+// exactly 0, of any other at least 1.
 constexpr std::uint32_t partial_stride(std::uint32_t head_dim) {
   return (head_dim + 2 + 15) / 16 * 16;
 }
 
-// Merges a row's chunk partials in ascending order and normalises. Padding rows give zeros. One
-// item per row.
+// Merges a row's chunk partials in ascending order and normalises; a partial with sum 0 changes
+// nothing. Padding rows give zeros. One item per row.
 struct AttentionMergeArgs {
   std::uint32_t rows = 0;
   std::uint32_t chunks = 0;

@@ -68,28 +68,50 @@ struct Tables {
   std::vector<std::uint32_t> block_table;
   std::vector<KvGroup> groups;
   std::vector<std::uint32_t> chunk_group;
+  std::vector<float> far_bias;
   std::uint32_t table_stride = 0;
   std::uint32_t chunk_stride = 0;
+  std::uint32_t bias_stride = 3;  // no multiple of a vector
 };
 
-void add_history(const TestBatch& batch, const KvLayout& layout, std::size_t history,
-                 const std::vector<std::uint32_t>& blocks, std::uint32_t length, Tables& tables) {
+// Whether a row reads any of positions [first, last).
+bool reads(const TestRow& row, std::uint32_t first, std::uint32_t last) {
+  last = std::min(last, row.length);
+  return first < last && !(row.in_gap(first) && last <= row.far.window);
+}
+
+// Of blocks that the row does not read there is no entry. A chunk that reads none keeps an invalid
+// group.
+void add_history(const TestBatch& batch, const Pool& pool, std::size_t history, const TestRow& row,
+                 Tables& tables) {
+  const std::vector<std::uint32_t>& blocks = pool.blocks[history];
+  const std::uint32_t block_tokens = pool.layout.block_tokens;
   KvGroup* groups = tables.groups.data() + history * tables.table_stride;
   std::uint32_t used = 0;
-  for (std::uint32_t b = 0; b * layout.block_tokens < length; ++b) {
+  for (std::uint32_t b = 0; b * block_tokens < row.length; ++b) {
+    if (!reads(row, b * block_tokens, (b + 1) * block_tokens)) continue;
     tables.block_table[history * tables.table_stride + b] = blocks[b];
-    if (b > 0 && blocks[b] == blocks[b - 1] + 1) {
-      ++groups[used - 1].blocks;
+    KvGroup* last = used == 0 ? nullptr : groups + used - 1;
+    if (last != nullptr && last->logical + last->blocks == b &&
+        last->physical + last->blocks == blocks[b]) {
+      ++last->blocks;
     } else {
       groups[used++] = {b, blocks[b], 1, 0};
     }
   }
   const std::uint32_t chunk_tokens = batch.tile_tokens * batch.split_tiles;
-  for (std::uint32_t chunk = 0; chunk * chunk_tokens < length; ++chunk) {
-    const std::uint32_t block = chunk * chunk_tokens / layout.block_tokens;
+  for (std::uint32_t chunk = 0; chunk * chunk_tokens < row.length; ++chunk) {
+    if (!reads(row, chunk * chunk_tokens, (chunk + 1) * chunk_tokens)) continue;
+    const std::uint32_t block = chunk * chunk_tokens / block_tokens;
     std::uint32_t group = 0;
     while (groups[group].logical + groups[group].blocks <= block) ++group;
     tables.chunk_group[history * tables.chunk_stride + chunk] = group;
+  }
+}
+
+void add_biases(std::size_t history, const TestRow& row, Tables& tables) {
+  for (std::uint32_t entry = 0; entry < row.far.entries; ++entry) {
+    tables.far_bias[history * tables.bias_stride + entry] = row.bias(entry);
   }
 }
 
@@ -102,9 +124,12 @@ Tables make_tables(const TestBatch& batch, const TestPlacement& placement, const
   tables.block_table.assign(histories * tables.table_stride, kNoBlock);
   tables.groups.assign(histories * tables.table_stride, {kNoBlock, kNoBlock, 0, 0});
   tables.chunk_group.assign(histories * tables.chunk_stride, kNoBlock);
+  for (const TestRow& row : batch.rows) tables.bias_stride += row.far.entries;
+  tables.far_bias.assign(histories * tables.bias_stride, kNan);
   for (std::size_t history = 0; history < histories; ++history) {
     const std::size_t row = placement.reverse_histories ? histories - 1 - history : history;
-    add_history(batch, pool.layout, history, pool.blocks[history], batch.rows[row].length, tables);
+    add_history(batch, pool, history, batch.rows[row], tables);
+    add_biases(history, batch.rows[row], tables);
   }
   return tables;
 }
@@ -120,13 +145,9 @@ KvSource make_source(const TestPlacement& placement, const Pool& pool, const Tab
   source.chunk_group = tables.chunk_group.data();
   source.table_stride = tables.table_stride;
   source.chunk_stride = tables.chunk_stride;
+  source.far_bias = tables.far_bias.data();
+  source.far_bias_stride = tables.bias_stride;
   return source;
-}
-
-float query_element(const TestBatch& batch, const TestRow& row, std::uint32_t head,
-                    std::uint32_t dim) {
-  return batch.query_factor *
-         content_value(row.content_key, ContentPart::query, 0, row.length, head, dim);
 }
 
 std::vector<float> make_queries(const TestBatch& batch) {
@@ -141,28 +162,33 @@ std::vector<float> make_queries(const TestBatch& batch) {
   return query;
 }
 
-void exact_head(const TestBatch& batch, const TestRow& row, std::uint32_t head, double* output) {
-  const std::uint32_t kv_head = head / (batch.query_heads / batch.kv_heads);
-  std::vector<double> logits(row.length, 0.0);
-  for (std::uint32_t position = 0; position < row.length; ++position) {
-    for (std::uint32_t dim = 0; dim < batch.head_dim; ++dim) {
-      logits[position] +=
-          double{query_element(batch, row, head, dim)} *
-          content_value(row.content_key, ContentPart::key, 0, position, kv_head, dim);
-    }
-    logits[position] /= std::sqrt(double(batch.head_dim));
-  }
-  const double maximum = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (std::uint32_t position = 0; position < row.length; ++position) {
-    const double weight = std::exp(logits[position] - maximum);
-    sum += weight;
-    for (std::uint32_t dim = 0; dim < batch.head_dim; ++dim) {
-      output[dim] +=
-          weight * content_value(row.content_key, ContentPart::value, 0, position, kv_head, dim);
-    }
-  }
-  for (std::uint32_t dim = 0; dim < batch.head_dim; ++dim) output[dim] /= sum;
+// What the launches have in common with the batch; pointers are the caller's.
+AttentionArgs fold_args(const TestBatch& batch, const TestPlacement& placement) {
+  AttentionArgs args;
+  args.rows = static_cast<std::uint32_t>(batch.rows.size());
+  args.query_heads = batch.query_heads;
+  args.tile_tokens = batch.tile_tokens;
+  args.split_tiles = batch.split_tiles;
+  args.compute_length = placement.compute_length;
+  args.chunks = placement.extra_chunks + static_cast<std::uint32_t>(divide_up(
+                                             std::max(batch.longest(), placement.compute_length),
+                                             batch.tile_tokens * batch.split_tiles));
+  args.scale = 1.0F / std::sqrt(static_cast<float>(batch.head_dim));
+  args.query_stride = batch.query_heads * batch.head_dim;
+  return args;
+}
+
+AttentionMergeArgs merge_args(const TestBatch& batch, const AttentionArgs& fold) {
+  AttentionMergeArgs merge;
+  merge.rows = fold.rows;
+  merge.chunks = fold.chunks;
+  merge.query_heads = fold.query_heads;
+  merge.head_dim = batch.head_dim;
+  merge.chunk_tokens = batch.tile_tokens * batch.split_tiles;
+  merge.output_stride = fold.query_stride;
+  merge.length = fold.length;
+  merge.partial = fold.partial;
+  return merge;
 }
 
 }  // namespace
@@ -171,6 +197,16 @@ std::uint32_t TestBatch::longest() const {
   std::uint32_t longest = 0;
   for (const TestRow& row : rows) longest = std::max(longest, row.length);
   return longest;
+}
+
+float TestRow::bias(std::uint32_t entry) const {
+  return std::log(static_cast<float>(1 + mix64(content_key + entry) % largest_count));
+}
+
+float query_element(const TestBatch& batch, const TestRow& row, std::uint32_t head,
+                    std::uint32_t dim) {
+  return batch.query_factor * content_value(row.content_key, ContentPart::query, 0,
+                                            row.content_position(row.length), head, dim);
 }
 
 void run_items(const Kernel& kernel, const void* args, std::uint32_t items) {
@@ -189,14 +225,17 @@ void write_history(const TestBatch& batch, const KvLayout& layout, const TestRow
   std::vector<float> value;
   std::vector<std::uint64_t> write_slot;
   for (std::uint32_t position = 0; position < row.length; ++position) {
+    const std::uint32_t content = row.content_position(position);
     for (std::uint32_t i = 0; i < width; ++i) {
       const std::uint32_t head = i / batch.head_dim;
       const std::uint32_t dim = i % batch.head_dim;
-      key.push_back(content_value(row.content_key, ContentPart::key, 0, position, head, dim));
-      value.push_back(content_value(row.content_key, ContentPart::value, 0, position, head, dim));
+      key.push_back(content_value(row.content_key, ContentPart::key, 0, content, head, dim));
+      value.push_back(content_value(row.content_key, ContentPart::value, 0, content, head, dim));
     }
     const std::uint64_t block = blocks[position / layout.block_tokens];
-    write_slot.push_back(block * layout.block_tokens + position % layout.block_tokens);
+    write_slot.push_back(row.in_gap(position)
+                             ? kNoWrite
+                             : block * layout.block_tokens + position % layout.block_tokens);
   }
   AppendKvArgs args;
   args.layout = layout;
@@ -218,56 +257,28 @@ std::vector<float> run_attention(const AttentionKernels& kernels, const TestBatc
   const std::vector<float> query = make_queries(batch);
   std::vector<std::uint32_t> length;
   std::vector<std::uint32_t> history;
+  std::vector<FarSpan> far;
   for (const TestRow& row : batch.rows) {
     length.push_back(row.length);
+    far.push_back(row.far);
     history.push_back(static_cast<std::uint32_t>(batch.rows.size() - length.size()));
   }
-  AttentionArgs args;
+  AttentionArgs args = fold_args(batch, placement);
   args.layout = pool.layout;
   args.source = make_source(placement, pool, tables);
-  args.rows = static_cast<std::uint32_t>(batch.rows.size());
-  args.query_heads = batch.query_heads;
-  args.tile_tokens = batch.tile_tokens;
-  args.split_tiles = batch.split_tiles;
-  args.compute_length = placement.compute_length;
-  args.chunks = placement.extra_chunks + static_cast<std::uint32_t>(divide_up(
-                                             std::max(batch.longest(), placement.compute_length),
-                                             batch.tile_tokens * batch.split_tiles));
-  args.scale = 1.0F / std::sqrt(static_cast<float>(batch.head_dim));
-  args.query_stride = batch.query_heads * batch.head_dim;
   args.query = query.data();
   args.length = length.data();
+  args.far = placement.pass_far ? far.data() : nullptr;
   args.history = placement.reverse_histories ? history.data() : nullptr;
   std::vector<float> partial(
       std::size_t{args.rows} * args.chunks * batch.query_heads * partial_stride(batch.head_dim),
       kNan);
   args.partial = partial.data();
   run_items(kernels.attention, &args, args.rows * args.chunks);
-
-  AttentionMergeArgs merge;
-  merge.rows = args.rows;
-  merge.chunks = args.chunks;
-  merge.query_heads = args.query_heads;
-  merge.head_dim = batch.head_dim;
-  merge.chunk_tokens = batch.tile_tokens * batch.split_tiles;
-  merge.output_stride = args.query_stride;
-  merge.length = length.data();
-  merge.partial = partial.data();
+  AttentionMergeArgs merge = merge_args(batch, args);
   std::vector<float> output(query.size(), kNan);
   merge.output = output.data();
   run_items(kernels.merge, &merge, merge.rows);
-  return output;
-}
-
-std::vector<double> exact_attention(const TestBatch& batch) {
-  const std::size_t width = std::size_t{batch.query_heads} * batch.head_dim;
-  std::vector<double> output(batch.rows.size() * width, 0.0);
-  for (std::size_t row = 0; row < batch.rows.size(); ++row) {
-    if (batch.rows[row].length == 0) continue;
-    for (std::uint32_t head = 0; head < batch.query_heads; ++head) {
-      exact_head(batch, batch.rows[row], head, output.data() + row * width + head * batch.head_dim);
-    }
-  }
   return output;
 }
 

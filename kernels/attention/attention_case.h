@@ -15,6 +15,18 @@ namespace kvrm {
 struct TestRow {
   std::uint64_t content_key = 0;
   std::uint32_t length = 0;
+  FarSpan far;
+  std::uint32_t largest_count = 1;  // of an entry; 1: every bias is 0
+
+  std::uint32_t gap() const { return far.window - far.first - far.entries; }
+  bool in_gap(std::uint32_t position) const {
+    return position >= far.first + far.entries && position < far.window;
+  }
+  // Content is numbered without the gap.
+  std::uint32_t content_position(std::uint32_t position) const {
+    return position < far.window ? position : position - gap();
+  }
+  float bias(std::uint32_t entry) const;
 };
 
 struct TestBatch {
@@ -39,12 +51,17 @@ struct TestPlacement {
   std::uint32_t compute_length = 0;  // contiguous only
   std::uint32_t prefetch_runs = 0;
   bool reverse_histories = false;  // row r reads the tables of another row
+  bool pass_far = true;            // false: AttentionArgs::far is null
   std::uint64_t seed = 1;          // of the physical order of blocks
 };
+
+float query_element(const TestBatch& batch, const TestRow& row, std::uint32_t head,
+                    std::uint32_t dim);
 
 // [rows, query_heads * head_dim]
 std::vector<float> run_attention(const AttentionKernels& kernels, const TestBatch& batch,
                                  const TestPlacement& placement);
+// The same from the definition: what takes part, in a list (attention_exact.cc).
 std::vector<double> exact_attention(const TestBatch& batch);
 
 // The targets that this CPU runs, "reference" among them.
@@ -57,7 +74,8 @@ std::vector<AttentionTarget> attention_targets();
 // Runs all items on this thread, in descending order, with scratch that starts as NaN.
 void run_items(const Kernel& kernel, const void* args, std::uint32_t items);
 
-// Writes a row's keys and values at positions [0, length) of a block-structured history.
+// Writes a row's keys and values at positions [0, length) of a block-structured history, none in
+// its gap.
 void write_history(const TestBatch& batch, const KvLayout& layout, const TestRow& row,
                    std::byte* pool, const std::vector<std::uint32_t>& blocks);
 

@@ -52,7 +52,7 @@ struct OneRow {
     batch.query_heads = 1;
     batch.kv_heads = 1;
     batch.head_dim = 64;
-    batch.rows = {{77, row_length}};
+    batch.rows = {{77, row_length, {}}};
     args.layout = {batch.dtype, batch.kv_heads, batch.head_dim, block_tokens};
     args.rows = 1;
     args.chunks = 1;

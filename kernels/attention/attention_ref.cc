@@ -9,6 +9,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/attention/attention_kernels.h"
 #include "kernels/attention/block_cursor.h"
+#include "kernels/attention/row_positions.h"
 #include "kernels/attention/tile_walk.h"
 
 namespace kvrm {
@@ -44,10 +45,12 @@ void add_value(const AttentionArgs& args, const Head& head, const std::byte* blo
   }
 }
 
-// Folds positions [first, first + count), all of one tile and none masked.
+// Folds positions [first, last), all of one tile and none masked or in a gap.
 template <class Cursor>
-void fold_tile(const AttentionArgs& args, const Head& head, Cursor& cursor, std::uint32_t first,
-               std::uint32_t count, State& state) {
+void fold_tile(const AttentionArgs& args, const Head& head, Cursor& cursor,
+               const RowPositions& positions, State& state) {
+  const std::uint32_t first = positions.first;
+  const std::uint32_t count = positions.last - first;
   const std::uint32_t block_tokens = args.layout.block_tokens;
   std::array<const std::byte*, kMaxTileTokens> blocks;
   std::array<float, kMaxTileTokens> logits;
@@ -55,6 +58,9 @@ void fold_tile(const AttentionArgs& args, const Head& head, Cursor& cursor, std:
   for (std::uint32_t i = 0; i < count; ++i) {
     blocks[i] = cursor.block((first + i) / block_tokens);
     logits[i] = logit(args, head, blocks[i], (first + i) % block_tokens);
+    if (first + i >= positions.bias_first && first + i < positions.gap_first) {
+      logits[i] += positions.bias[first + i - positions.bias_first];
+    }
     maximum = std::max(maximum, logits[i]);
   }
   const float correction = std::exp(state.maximum - maximum);
@@ -69,47 +75,60 @@ void fold_tile(const AttentionArgs& args, const Head& head, Cursor& cursor, std:
   }
 }
 
-// Folds positions [first, last) tile by tile; `first` starts a tile.
+// Folds tile by tile; the first position starts one.
 template <class Cursor>
 State fold_positions(const AttentionArgs& args, const Head& head, Cursor& cursor,
-                     std::uint32_t first, std::uint32_t last, float* accumulator) {
+                     const RowPositions& positions, float* accumulator) {
   State state;
   state.accumulator = accumulator;
   std::fill_n(accumulator, args.layout.head_dim, 0.0F);
-  for (; first < last; first += args.tile_tokens) {
-    fold_tile(args, head, cursor, first, std::min(args.tile_tokens, last - first), state);
+  RowPositions tile = positions;
+  for (; tile.first < positions.last; tile.first += args.tile_tokens) {
+    if (positions.in_gap(tile.first)) continue;
+    tile.last = std::min(tile.first + args.tile_tokens, positions.last);
+    if (tile.first < positions.gap_first) tile.last = std::min(tile.last, positions.gap_first);
+    fold_tile(args, head, cursor, tile, state);
   }
   return state;
+}
+
+// Folds all heads of an item, into partials [query_heads, partial_stride(head_dim)].
+template <class Cursor>
+void fold_heads(const AttentionArgs& args, const RowPositions& positions, std::uint32_t item,
+                float* partial) {
+  const std::uint32_t row = item % args.rows;
+  const std::uint32_t history = args.history == nullptr ? row : args.history[row];
+  for (std::uint32_t h = 0; h < args.query_heads; ++h) {
+    Head head;
+    head.query = args.query + std::size_t{row} * args.query_stride + h * args.layout.head_dim;
+    head.kv_head = h / (args.query_heads / args.layout.kv_heads);
+    Cursor cursor(args.source, args.layout.block_bytes(), history, item / args.rows);
+    const State state = fold_positions(args, head, cursor, positions, partial);
+    partial[args.layout.head_dim] = state.maximum;
+    partial[args.layout.head_dim + 1] = state.sum;
+    partial += partial_stride(args.layout.head_dim);
+  }
 }
 
 template <class Cursor>
 void fold_chunk(const AttentionArgs& args, std::uint32_t item, std::span<std::byte> scratch) {
   const std::uint32_t row = item % args.rows;
   const std::uint32_t chunk = item / args.rows;
-  const std::uint32_t chunk_tokens = args.tile_tokens * args.split_tiles;
-  const std::uint32_t first = chunk * chunk_tokens;
-  const std::uint32_t last = std::min(first + chunk_tokens, args.length[row]);
-  const std::uint32_t computed = std::min(first + chunk_tokens, args.compute_length);
-  if (first >= std::max(last, computed)) return;
-  const std::uint32_t history = args.history == nullptr ? row : args.history[row];
-  const std::uint32_t stride = partial_stride(args.layout.head_dim);
-  float* partial =
-      args.partial + (std::size_t{row} * args.chunks + chunk) * args.query_heads * stride;
-  for (std::uint32_t h = 0; h < args.query_heads; ++h, partial += stride) {
-    Head head;
-    head.query = args.query + std::size_t{row} * args.query_stride + h * args.layout.head_dim;
-    head.kv_head = h / (args.query_heads / args.layout.kv_heads);
-    Cursor cursor(args.source, args.layout.block_bytes(), history, chunk);
-    if (first < last) {
-      const State state = fold_positions(args, head, cursor, first, last, partial);
-      partial[args.layout.head_dim] = state.maximum;
-      partial[args.layout.head_dim + 1] = state.sum;
-    }
-    // Wholly masked tiles: computed as `static` `full` must, and dropped.
-    const auto masked = std::max<std::uint32_t>(
-        first, static_cast<std::uint32_t>(round_up(last, args.tile_tokens)));
-    fold_positions(args, head, cursor, masked, computed, reinterpret_cast<float*>(scratch.data()));
+  const std::size_t floats = std::size_t{args.query_heads} * partial_stride(args.layout.head_dim);
+  const RowPositions positions = chunk_positions(args, row, chunk);
+  if (positions.first < positions.last) {
+    float* partial = args.partial + (std::size_t{row} * args.chunks + chunk) * floats;
+    fold_heads<Cursor>(args, positions, item, partial);
   }
+  // Wholly masked tiles: computed as `static` `full` must, and dropped.
+  RowPositions masked;
+  masked.first = std::max(positions.first,
+                          static_cast<std::uint32_t>(round_up(positions.last, args.tile_tokens)));
+  masked.last =
+      std::min(positions.first + args.tile_tokens * args.split_tiles, args.compute_length);
+  if (masked.first >= masked.last) return;
+  KVRM_CHECK_LE(floats * sizeof(float), scratch.size());
+  fold_heads<Cursor>(args, masked, item, reinterpret_cast<float*>(scratch.data()));
 }
 
 void attention(const void* raw_args, std::uint32_t item, WorkerContext& worker) {
@@ -133,6 +152,7 @@ void merge_head(const AttentionMergeArgs& args, const float* partial, std::size_
   float sum = 0;
   std::fill_n(output, head_dim, 0.0F);
   for (std::uint64_t chunk = 0; chunk < chunks; ++chunk, partial += chunk_stride) {
+    if (partial[head_dim + 1] == 0) continue;  // all gap; its maximum is no number to subtract
     const float merged = std::max(maximum, partial[head_dim]);
     const float keep = std::exp(maximum - merged);
     const float add = std::exp(partial[head_dim] - merged);

@@ -14,6 +14,7 @@
 #include "kernels/attention/attention_kernels.h"
 #include "kernels/attention/block_cursor.h"
 #include "kernels/attention/fold-inl.h"
+#include "kernels/attention/row_positions.h"
 #include "kernels/attention/tile_walk.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -75,29 +76,34 @@ FoldShape scale_queries(const AttentionArgs& args, std::uint32_t row, Scratch& s
 
 using TileFold = void (*)(const FoldShape&, const TileView&, const TileView&, const FoldState&);
 
+template <std::size_t Group>
 TileFold fold_of(DType dtype) {
   switch (dtype) {
     case DType::f32:
-      return fold_tile<float>;
+      return fold_tile<Group, float>;
     case DType::f16:
-      return fold_tile<hwy::float16_t>;
+      return fold_tile<Group, hwy::float16_t>;
     case DType::bf16:
       break;
   }
-  return fold_tile<hwy::bfloat16_t>;
+  return fold_tile<Group, hwy::bfloat16_t>;
 }
 
-// Folds positions [first, last) of all heads. A second walk runs ahead of the first one and says
-// what to prefetch.
+TileFold fold_of(const KvLayout& layout) {
+  return layout.lane_tokens() == kLaneTokens ? fold_of<kLaneTokens>(layout.dtype)
+                                             : fold_of<kSmallBlockTokens>(layout.dtype);
+}
+
+// Folds all heads. A second walk runs ahead of the first one and says what to prefetch.
 template <class Cursor>
 void fold_positions(const AttentionArgs& args, const FoldShape& shape, Cursor cursor,
-                    std::uint32_t first, std::uint32_t last, const FoldState& state) {
-  const TileFold fold = fold_of(args.layout.dtype);
-  TileWalk<Cursor> walk(args, cursor, first, last);
-  TileWalk<Cursor> ahead(args, cursor, first, last);
-  const bool far =
+                    const RowPositions& positions, const FoldState& state) {
+  const TileFold fold = fold_of(args.layout);
+  TileWalk<Cursor> walk(args, cursor, positions);
+  TileWalk<Cursor> ahead(args, cursor, positions);
+  const bool in_run =
       args.source.addressing == KvAddressing::contiguous || args.source.prefetch_runs != 0;
-  for (std::uint32_t i = 0; i < (far ? kPrefetchTilesInRun : kPrefetchTiles) && !ahead.done();
+  for (std::uint32_t i = 0; i < (in_run ? kPrefetchTilesInRun : kPrefetchTiles) && !ahead.done();
        ++i) {
     ahead.advance();
   }
@@ -107,32 +113,38 @@ void fold_positions(const AttentionArgs& args, const FoldShape& shape, Cursor cu
   }
 }
 
+// Wholly masked groups of positions of a chunk, which `static` `full` computes and drops.
+RowPositions masked_positions(const AttentionArgs& args, const RowPositions& positions) {
+  const auto lanes = args.layout.lane_tokens();
+  RowPositions masked;
+  masked.first =
+      std::max(positions.first, static_cast<std::uint32_t>(round_up(positions.last, lanes)));
+  masked.last =
+      std::min(positions.first + args.tile_tokens * args.split_tiles, args.compute_length);
+  return masked;
+}
+
 template <class Cursor>
 void fold_chunk(const AttentionArgs& args, std::uint32_t item, Scratch scratch) {
   const std::uint32_t row = item % args.rows;
   const std::uint32_t chunk = item / args.rows;
-  const std::uint32_t chunk_tokens = args.tile_tokens * args.split_tiles;
-  const std::uint32_t first = chunk * chunk_tokens;
-  const std::uint32_t last = std::min(first + chunk_tokens, args.length[row]);
-  const std::uint32_t computed = std::min(first + chunk_tokens, args.compute_length);
-  if (first >= std::max(last, computed)) return;
+  const RowPositions positions = chunk_positions(args, row, chunk);
+  const RowPositions masked = masked_positions(args, positions);
+  if (positions.first >= std::max(positions.last, masked.last)) return;
   const std::uint32_t history = args.history == nullptr ? row : args.history[row];
   const Cursor cursor(args.source, args.layout.block_bytes(), history, chunk);
   const FoldShape shape = scale_queries(args, row, scratch);
   const std::size_t stride = partial_stride(args.layout.head_dim);
-  if (first < last) {
+  if (positions.first < positions.last) {
     float* partial =
         args.partial + (std::size_t{row} * args.chunks + chunk) * args.query_heads * stride;
     const FoldState state = start_fold(args, scratch, partial, stride);
-    fold_positions(args, shape, cursor, first, last, state);
+    fold_positions(args, shape, cursor, positions, state);
     finish_fold(args, state);
   }
-  // Wholly masked groups of positions: computed as `static` `full` must, and dropped.
-  const auto masked = std::max(first, static_cast<std::uint32_t>(round_up(last, kLaneTokens)));
-  if (masked < computed) {
+  if (masked.first < masked.last) {
     float* dropped = scratch.floats(args.query_heads * stride);
-    fold_positions(args, shape, cursor, masked, computed,
-                   start_fold(args, scratch, dropped, stride));
+    fold_positions(args, shape, cursor, masked, start_fold(args, scratch, dropped, stride));
   }
 }
 
@@ -172,6 +184,7 @@ void merge_head(const AttentionMergeArgs& args, const float* partial, std::size_
   float sum = 0;
   std::fill_n(output, args.head_dim, 0.0F);
   for (std::uint64_t chunk = 0; chunk < chunks; ++chunk, partial += chunk_stride) {
+    if (partial[args.head_dim + 1] == 0) continue;  // all gap
     const float merged = std::max(maximum, partial[args.head_dim]);
     const float keep = scalar_exp(maximum - merged);
     const float add = scalar_exp(partial[args.head_dim] - merged);

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -21,7 +22,7 @@ constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16};
 
 std::vector<TestRow> rows_of(const std::vector<std::uint32_t>& lengths) {
   std::vector<TestRow> rows;
-  for (const std::uint32_t length : lengths) rows.push_back({0x1234567 + rows.size(), length});
+  for (const std::uint32_t length : lengths) rows.push_back({0x1234567 + rows.size(), length, {}});
   return rows;
 }
 
@@ -100,11 +101,12 @@ TEST_P(AttentionTest, PaddingRowsGiveZeros) {
 std::vector<TestPlacement> placements(const TestBatch& batch) {
   std::vector<TestPlacement> all;
   for (const KvAddressing addressing : kAddressings) {
-    for (const std::uint32_t block_tokens : {16U, 32U, 64U, 128U}) {
+    for (const std::uint32_t block_tokens : {8U, 16U, 32U, 64U, 128U}) {
       TestPlacement placement;
       placement.addressing = addressing;
       placement.block_tokens = block_tokens;
-      placement.run_blocks = block_tokens / 16;
+      placement.run_blocks = std::max(1U, block_tokens / 16);
+      placement.pass_far = block_tokens % 64 != 0;
       placement.prefetch_runs = block_tokens / 32 % 2;
       placement.extra_chunks = block_tokens % 3;
       placement.reverse_histories = block_tokens < 64;
@@ -179,11 +181,12 @@ TestPlacement random_placement(const TestBatch& batch) {
   TestPlacement placement;
   placement.addressing =
       *element(KvAddressing::contiguous, KvAddressing::table, KvAddressing::groups);
-  placement.block_tokens = *element(16U, 32U, 64U, 128U);
+  placement.block_tokens = *element(8U, 16U, 32U, 64U, 128U);
   placement.run_blocks = *inRange(1U, 9U);
   placement.extra_chunks = *inRange(0U, 3U);
   placement.prefetch_runs = *inRange(0U, 2U);
   placement.reverse_histories = *rc::gen::arbitrary<bool>();
+  placement.pass_far = *rc::gen::arbitrary<bool>();
   placement.seed = *rc::gen::arbitrary<std::uint64_t>();
   if (placement.addressing == KvAddressing::contiguous && *rc::gen::arbitrary<bool>()) {
     placement.compute_length = batch.longest() + *inRange(0U, 100U);

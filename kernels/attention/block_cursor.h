@@ -38,23 +38,26 @@ class TableCursor {
   std::uint64_t block_bytes_;
 };
 
-// Starts at the group that holds the chunk's first block and only moves on.
+// Starts at the chunk's group and only moves on. The group is looked at with the first block, so a
+// chunk without any may name a group that does not exist.
 class GroupCursor {
  public:
   GroupCursor(const KvSource& source, std::uint64_t block_bytes, std::uint32_t history,
               std::uint32_t chunk)
       : base_(source.base),
-        group_(source.groups + std::size_t{history} * source.table_stride +
-               source.chunk_group[std::size_t{history} * source.chunk_stride + chunk]),
+        groups_(source.groups + std::size_t{history} * source.table_stride),
+        group_(source.chunk_group[std::size_t{history} * source.chunk_stride + chunk]),
         block_bytes_(block_bytes) {}
   const std::byte* block(std::uint32_t logical) {
-    while (logical - group_->logical >= group_->blocks) ++group_;
-    return base_ + (std::uint64_t{group_->physical} + (logical - group_->logical)) * block_bytes_;
+    while (logical - groups_[group_].logical >= groups_[group_].blocks) ++group_;
+    const KvGroup& group = groups_[group_];
+    return base_ + (std::uint64_t{group.physical} + (logical - group.logical)) * block_bytes_;
   }
 
  private:
   const std::byte* base_;
-  const KvGroup* group_;
+  const KvGroup* groups_;
+  std::size_t group_;
   std::uint64_t block_bytes_;
 };
 

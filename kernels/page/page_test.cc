@@ -29,20 +29,22 @@ void run_items(const Kernel& kernel, const void* args, std::uint32_t items) {
 
 TEST(KvLayout, PlacesEveryElementOnce) {
   for (const DType dtype : kTypes) {
-    const KvLayout layout{dtype, 3, 24, 48};
-    std::set<std::uint64_t> places;
-    for (std::uint32_t head = 0; head < layout.kv_heads; ++head) {
-      for (std::uint32_t token = 0; token < layout.block_tokens; ++token) {
-        for (std::uint32_t dim = 0; dim < layout.head_dim; ++dim) {
-          places.insert(layout.key_offset(head, token, dim));
-          places.insert(layout.value_offset(head, token, dim));
+    for (const std::uint32_t block_tokens : {8U, 16U, 48U}) {
+      const KvLayout layout{dtype, 3, 24, block_tokens};
+      std::set<std::uint64_t> places;
+      for (std::uint32_t head = 0; head < layout.kv_heads; ++head) {
+        for (std::uint32_t token = 0; token < layout.block_tokens; ++token) {
+          for (std::uint32_t dim = 0; dim < layout.head_dim; ++dim) {
+            places.insert(layout.key_offset(head, token, dim));
+            places.insert(layout.value_offset(head, token, dim));
+          }
         }
       }
+      const std::uint64_t elements = layout.block_bytes() / dtype_bytes(dtype);
+      EXPECT_EQ(elements, 2U * 3 * 24 * block_tokens);
+      ASSERT_EQ(places.size(), elements);
+      EXPECT_EQ(*places.rbegin(), layout.block_bytes() - dtype_bytes(dtype));
     }
-    const std::uint64_t elements = layout.block_bytes() / dtype_bytes(dtype);
-    EXPECT_EQ(elements, 2U * 3 * 24 * 48);
-    ASSERT_EQ(places.size(), elements);
-    EXPECT_EQ(*places.rbegin(), layout.block_bytes() - dtype_bytes(dtype));
   }
 }
 
@@ -58,6 +60,28 @@ TEST(KvLayout, TransposesKeysInGroupsOfSixteen) {
   EXPECT_EQ(bf16.key_offset(0, 0, 1), 2U);
   EXPECT_EQ(bf16.key_offset(0, 1, 0), 4U);
   EXPECT_EQ(bf16.key_offset(0, 0, 2), 64U);
+}
+
+TEST(KvLayout, TransposesKeysOfSmallBlocksInGroupsOfEight) {
+  const KvLayout f16{DType::f16, 2, 8, 8};
+  EXPECT_EQ(f16.lane_tokens(), 8U);
+  EXPECT_EQ(f16.key_offset(0, 1, 0), 2U);
+  EXPECT_EQ(f16.key_offset(0, 0, 1), 16U);
+  EXPECT_EQ(f16.value_offset(0, 0, 0), 128U);
+  EXPECT_EQ(f16.key_offset(1, 0, 0), 256U);
+  const KvLayout bf16{DType::bf16, 2, 8, 8};
+  EXPECT_EQ(bf16.key_offset(0, 0, 1), 2U);
+  EXPECT_EQ(bf16.key_offset(0, 1, 0), 4U);
+  EXPECT_EQ(bf16.key_offset(0, 0, 2), 32U);
+}
+
+TEST(KvLayout, KnowsWhichBlocksThereAre) {
+  for (const std::uint32_t block_tokens : {8U, 16U, 32U, 48U, 1024U}) {
+    EXPECT_TRUE(is_block_tokens(block_tokens)) << block_tokens;
+  }
+  for (const std::uint32_t block_tokens : {0U, 1U, 4U, 12U, 24U, 40U}) {
+    EXPECT_FALSE(is_block_tokens(block_tokens)) << block_tokens;
+  }
 }
 
 struct AppendTarget {
@@ -114,27 +138,31 @@ void expect_row(const AppendCase& test, std::uint32_t row, const std::byte* pool
   }
 }
 
+void append_and_check(const Kernel& kernel, const KvLayout& layout) {
+  AppendCase test(layout, {37, kNoWrite, 0, 31, 32, kNoWrite, 95});
+  std::vector<std::byte> pool(128 / layout.block_tokens * layout.block_bytes(), kCanary);
+  test.args.pool = pool.data();
+  run_items(kernel, &test.args, test.rows());
+  std::size_t written = 0;
+  for (std::uint32_t row = 0; row < test.rows(); ++row) {
+    if (test.write_slot[row] == kNoWrite) continue;
+    ASSERT_NO_FATAL_FAILURE(expect_row(test, row, pool.data()));
+    written += 2 * layout.kv_heads * layout.head_dim * dtype_bytes(layout.dtype);
+  }
+  std::vector<std::byte> expected(pool.size(), kCanary);
+  test.args.pool = expected.data();
+  run_items(reference::append_kv_kernel(), &test.args, test.rows());
+  EXPECT_EQ(pool, expected);
+  const auto untouched = static_cast<std::size_t>(std::count(pool.begin(), pool.end(), kCanary));
+  EXPECT_GE(untouched, pool.size() - written);
+}
+
 TEST_P(AppendKvTest, WritesItsRowsAndNothingElse) {
   for (const DType dtype : kTypes) {
     for (const std::uint32_t head_dim : {8U, 24U, 128U, 256U}) {
-      const KvLayout layout{dtype, 2, head_dim, 32};
-      AppendCase test(layout, {37, kNoWrite, 0, 31, 32, kNoWrite, 95});
-      std::vector<std::byte> pool(4 * layout.block_bytes(), kCanary);
-      test.args.pool = pool.data();
-      run_items(*GetParam().kernel, &test.args, test.rows());
-      std::size_t written = 0;
-      for (std::uint32_t row = 0; row < test.rows(); ++row) {
-        if (test.write_slot[row] == kNoWrite) continue;
-        ASSERT_NO_FATAL_FAILURE(expect_row(test, row, pool.data()));
-        written += 2 * layout.kv_heads * head_dim * dtype_bytes(dtype);
+      for (const std::uint32_t block_tokens : {8U, 32U}) {
+        append_and_check(*GetParam().kernel, {dtype, 2, head_dim, block_tokens});
       }
-      std::vector<std::byte> expected(pool.size(), kCanary);
-      test.args.pool = expected.data();
-      run_items(reference::append_kv_kernel(), &test.args, test.rows());
-      EXPECT_EQ(pool, expected);
-      const auto untouched =
-          static_cast<std::size_t>(std::count(pool.begin(), pool.end(), kCanary));
-      EXPECT_GE(untouched, pool.size() - written);
     }
   }
 }

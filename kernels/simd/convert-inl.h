@@ -35,6 +35,17 @@ hn::Vec<D> load_floats(D d, const hwy::bfloat16_t* source) {
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::bfloat16_t, D>(), source));
 }
 
+// The same of what is loaded already.
+template <class D>
+hn::Vec<D> to_floats(D /*d*/, hn::Vec<D> loaded) {
+  return loaded;
+}
+
+template <class D>
+hn::Vec<D> to_floats(D d, hn::Vec<hn::Rebind<hwy::float16_t, D>> loaded) {
+  return hn::PromoteTo(d, loaded);
+}
+
 // The upper halves of the lanes are the rounded values (Highway's own DemoteTo truncates).
 template <class V>
 auto round_to_bf16(V value) {

@@ -48,7 +48,7 @@ ModelSpec draw_model(Draw& draw) {
 
 EngineOptions draw_pooled_options(Draw& draw, std::uint32_t block_tokens) {
   EngineOptions options;
-  options.block_tokens = block_tokens;
+  options.block_tokens = draw.chance(0.25) ? 8 : block_tokens;
   options.placement =
       draw.one_of<Placement>({Placement::lifo, Placement::address_ordered, Placement::extent});
   options.watermark = draw.chance(0.2) ? 0.05 : 0;
@@ -138,7 +138,7 @@ EngineCase draw_engine_case(std::uint64_t seed) {
   EngineCase setup;
   setup.model = draw_model(draw);
   const ModelShape& shape = setup.model.shape;
-  const auto block_tokens = draw.one_of<std::uint32_t>({16, 32, 64});
+  const auto block_tokens = draw.one_of<std::uint32_t>({8, 16, 32, 64});
   setup.budget.max_batch = draw.between(1, 6);
   setup.budget.max_len = shape.max_len;
   setup.budget.prefill_tokens = draw.between(1, 48);

@@ -23,6 +23,8 @@ struct Coverage {
   std::uint64_t moved_bytes = 0;
   std::set<DType> kv_types;
   std::set<ModelKind> kinds;
+  std::set<std::uint32_t> block_tokens;
+  std::uint64_t mixed_block_tokens = 0;  // cases in which engines had blocks of several sizes
 };
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -91,6 +93,7 @@ void run_case(std::uint64_t seed, const Registry& registry, Coverage& coverage) 
   const auto model = registry.load_model(setup.model);
   ASSERT_TRUE(model.has_value()) << model.error().message;
   std::optional<EngineRun> reference;
+  std::set<std::uint32_t> block_tokens;
   for (const EngineSpec& spec : setup.engines) {
     Result<EngineRun> run = run_engine_case(setup, spec, registry, **model,
                                             {.workers = static_cast<std::uint32_t>(1 + seed % 2)});
@@ -101,8 +104,11 @@ void run_case(std::uint64_t seed, const Registry& registry, Coverage& coverage) 
     expect_memory_in_order(*run, spec);
     if (reference) expect_same(*run, *reference);
     note(coverage, setup, *run);
+    block_tokens.insert(spec.options.block_tokens);
     if (!reference) reference = std::move(*run);
   }
+  coverage.block_tokens.insert(block_tokens.begin(), block_tokens.end());
+  coverage.mixed_block_tokens += block_tokens.size() > 1 ? 1 : 0;
 }
 
 TEST(EngineIdentity, AllEnginesGiveTheSameBitsOnRandomMixedBatches) {
@@ -120,6 +126,8 @@ TEST(EngineIdentity, AllEnginesGiveTheSameBitsOnRandomMixedBatches) {
   EXPECT_GT(coverage.moved_bytes, 1'000'000U);
   EXPECT_EQ(coverage.kv_types.size(), 3U);
   EXPECT_EQ(coverage.kinds.size(), 2U);
+  EXPECT_EQ(coverage.block_tokens, (std::set<std::uint32_t>{8, 16, 32, 64}));
+  EXPECT_GT(coverage.mixed_block_tokens, 100U);
 }
 
 TEST(EngineIdentity, HoldsForEveryKernelTargetAndTheForcedOneRan) {
