@@ -63,7 +63,8 @@ struct TraceSpec {
 struct WorkloadSpec {
   std::string family;  // name of the workload family, for people
   std::uint64_t seed = 1;
-  std::uint64_t requests = 0;  // 0: all of the trace
+  std::uint64_t requests = 0;  // 0: all of the trace; every sample counts as one
+  std::uint32_t samples = 1;   // requests that each drawn request becomes, over one prompt
   ArrivalSpec arrivals;
   LengthSpec prompt_tokens;
   LengthSpec output_tokens;

@@ -38,9 +38,9 @@ std::string print(const ModelSpec& m) {
 
 std::string print(const WorkloadSpec& w) {
   const ArrivalSpec& a = w.arrivals;
-  return fmt::format("{} {} {} [{} {} {} {} {} {} {} {}] [{}] [{}] {} {}", w.family, w.seed,
-                     w.requests, static_cast<int>(a.kind), a.concurrency, a.rate_per_s, a.cv,
-                     a.on_s, a.off_s, a.per_minute, a.time_multiplier, print(w.prompt_tokens),
+  return fmt::format("{} {} {} {} [{} {} {} {} {} {} {} {}] [{}] [{}] {} {}", w.family, w.seed,
+                     w.requests, w.samples, static_cast<int>(a.kind), a.concurrency, a.rate_per_s,
+                     a.cv, a.on_s, a.off_s, a.per_minute, a.time_multiplier, print(w.prompt_tokens),
                      print(w.output_tokens), w.trace.path, w.trace.format);
 }
 
@@ -77,6 +77,7 @@ workload:
   family: replay
   seed: 0
   requests: 0
+  samples: 6
   arrivals: {kind: trace, time_multiplier: 0.5}
   prompt_tokens: {kind: quantiles, probabilities: [0, 0.5, 1], values: [1, 10, 100], scale: 2, min: 3, max: 90}
   output_tokens: {kind: trace, scale: 0.25}
@@ -98,20 +99,21 @@ output: {requests: none, steps: all, point_estimates: true}
   EXPECT_EQ(experiment.question, "every key, read: right?");
   ASSERT_EQ(experiment.points.size(), 1U);
   const std::string here = folder_.string();
-  EXPECT_EQ(print(experiment.points[0]),
-            fmt::format("{{}}\n"
-                        "0 0 0 0 0 0 0 0 128 10000 1e-05 2 2 32 8 {0}/model.bin {0}/tok.bin 7\n"
-                        "modelled h100 3 avx2\n"
-                        "replay 0 0 [5 0 0 1 0 0 [] 0.5] [3 0 3 90 0 0 [0, 0.5, 1] [1, 10, 100] 2]"
-                        " [4 0 1 0 0 0 [] [] 0.25] {0}/trace.csv plain\n"
-                        "{{static static-full 16 0 0 0 0 [] [64, 128] 0 0 0}}"
-                        "{{paged paged 32 1 0.01 1 1 [] [] 0 0 0}}"
-                        "{{paged_graph paged_graph 16 0 0 0 1 [1, 2, 4] [] 0 0 0}}"
-                        "{{paged_graph paged_graph-single 16 0 0 0 1 [16] [128] 0 0 0}}"
-                        "{{kvrm kvrm 16 2 0 0 1 [] [] 1 2 262144}}"
-                        "{{null null 16 0 0 0 1 [] [] 0 0 0}}\n"
-                        "1073741824 16 128 99\n4 0.25 2.5 60\n1 2 3 4\n2 0 true\n",
-                        here));
+  EXPECT_EQ(
+      print(experiment.points[0]),
+      fmt::format("{{}}\n"
+                  "0 0 0 0 0 0 0 0 128 10000 1e-05 2 2 32 8 {0}/model.bin {0}/tok.bin 7\n"
+                  "modelled h100 3 avx2\n"
+                  "replay 0 0 6 [5 0 0 1 0 0 [] 0.5] [3 0 3 90 0 0 [0, 0.5, 1] [1, 10, 100] 2]"
+                  " [4 0 1 0 0 0 [] [] 0.25] {0}/trace.csv plain\n"
+                  "{{static static-full 16 0 0 0 0 [] [64, 128] 0 0 0}}"
+                  "{{paged paged 32 1 0.01 1 1 [] [] 0 0 0}}"
+                  "{{paged_graph paged_graph 16 0 0 0 1 [1, 2, 4] [] 0 0 0}}"
+                  "{{paged_graph paged_graph-single 16 0 0 0 1 [16] [128] 0 0 0}}"
+                  "{{kvrm kvrm 16 2 0 0 1 [] [] 1 2 262144}}"
+                  "{{null null 16 0 0 0 1 [] [] 0 0 0}}\n"
+                  "1073741824 16 128 99\n4 0.25 2.5 60\n1 2 3 4\n2 0 true\n",
+                  here));
 }
 
 TEST_F(Parse, DefaultsAreThoseOfTheStructs) {
