@@ -79,6 +79,7 @@ struct DriverSpec {
   double generator_lag_budget_ms = 5;  // p99 of the lag above it: the run is `invalid`
   double time_limit_s =
       0;  // per engine and repeat; 0: none. Requests left are in flight at the end
+  std::uint64_t max_kv_bytes = 0;  // points with a larger KV budget are skipped; 0: none are
 };
 
 struct SloSpec {  // 0: not asked for

@@ -1,5 +1,5 @@
-// Which slots hold the content that a key names, so that a request with a shared prefix finds one to
-// fork without a look at every slot. Pure state: it knows no engine and no request.
+// Which slots hold the content that a key names, so that a request with a shared prefix finds one
+// to fork without a look at every slot. Pure state: it knows no engine and no request.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ class PrefixIndex {
 
   SlotIndex& chain_of(std::uint64_t key);
 
-  std::vector<Entry> entries_;    // by slot
+  std::vector<Entry> entries_;     // by slot
   std::vector<SlotIndex> chains_;  // first slot of each; a power of two of them
 };
 
