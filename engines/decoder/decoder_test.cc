@@ -28,6 +28,7 @@ using testing_models::tiny_model;
 
 constexpr std::uint32_t kBlockTokens = 16;
 constexpr std::uint64_t kContentKey = 0x5eed;
+constexpr std::uint64_t kPrefixKey = 0xbead;
 
 KernelSet kernels() { return take(select_kernels("auto")); }
 
@@ -77,6 +78,8 @@ class History {
     chunk.last = last;
     chunk.history = kHistory;
     chunk.content_key = kContentKey;
+    chunk.prefix_key = kPrefixKey;
+    chunk.prefix_tokens = prefix_tokens;
     if (!all.empty()) chunk.tokens = std::span(all).subspan(first, count);
     chunk.write_slot = [&](std::uint32_t position) { return kv_.write_slot(kHistory, position); };
     return prefill_.run(chunk, kv_.layers());
@@ -101,6 +104,8 @@ class History {
   }
 
   const ContiguousKv& kv() const { return kv_; }
+
+  std::uint32_t prefix_tokens = 0;  // whose content kPrefixKey names
 
  private:
   const DecoderModel& model_;
@@ -233,6 +238,26 @@ TEST_P(ContentTest, KeysAndValuesLieWhereTheirPositionSays) {
     }
   }
   EXPECT_GT(seen.size(), 200U);
+}
+
+TEST_P(ContentTest, ASharedPrefixHasItsOwnKeyWhereverAChunkIsCut) {
+  const auto model = tiny_model(ModelKind::attention_only, GetParam());
+  const auto device = cpu();
+  constexpr std::uint32_t kTokens = 40;
+  for (const std::uint32_t prefix : {1U, 16U, 23U, 39U}) {
+    History history(*model, *device, 7);  // 25 positions are cut further by the rows
+    history.prefix_tokens = prefix;
+    history.prefill(0, 25, false);
+    history.prefill(25, kTokens - 25, true);
+    const KvLayout& layout = history.kv().layers()[1].layout;
+    for (std::uint32_t position = 0; position < kTokens; ++position) {
+      const std::uint64_t key = position < prefix ? kPrefixKey : kContentKey;
+      const std::byte* block = history.kv().block(1, History::kHistory, position);
+      ASSERT_EQ(load_key(layout, block, 1, position % kBlockTokens, 3),
+                content_value(key, ContentPart::key, 1, position, 1, 3))
+          << "prefix " << prefix << ", position " << position;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(KvTypes, ContentTest, testing::Values(DType::f32, DType::f16, DType::bf16),

@@ -5,6 +5,7 @@
 
 #include "harness/base/check.h"
 #include "harness/base/units.h"
+#include "harness/contract/content.h"
 
 namespace kvrm {
 namespace {
@@ -66,7 +67,8 @@ void Prefill::fill_rows(const Chunk& chunk, std::uint32_t first, std::uint32_t c
     input.length = input.position + 1;
     input.history = chunk.history;
     input.write_slot = chunk.write_slot(input.position);
-    input.content_key = chunk.content_key;
+    input.content_key =
+        content_key_at(chunk.content_key, chunk.prefix_key, chunk.prefix_tokens, input.position);
     set_row(rows_, row, input);
   }
   clear_rows(rows_, count, static_cast<std::uint32_t>(round_up(count, kRowTile)));

@@ -26,6 +26,8 @@ class Prefill {
     bool last = false;          // yields a result
     std::uint32_t history = 0;  // row of the KV source's tables
     std::uint64_t content_key = 0;
+    std::uint64_t prefix_key = 0;  // of positions below prefix_tokens, as in Admission
+    std::uint32_t prefix_tokens = 0;
     std::span<const TokenId> tokens;  // [count]; empty for attention_only
     std::function<std::uint64_t(std::uint32_t position)> write_slot;
   };

@@ -80,6 +80,8 @@ bool PooledHistories::admit(const Admission& admission) {
   slot.prompt_tokens = admission.token_count;
   slot.computed = 0;
   slot.content_key = admission.content_key;
+  slot.prefix_key = admission.prefix_key;
+  slot.prefix_tokens = admission.prefix_tokens;
   slot.last_token = kNoToken;
   slot.tokens.assign(admission.tokens.begin(), admission.tokens.end());
   KVRM_CHECK(pager_.append(slot.history, admission.token_count) == PagerOutcome::ok);
@@ -103,6 +105,8 @@ std::span<const RowResult> PooledHistories::prefill(const PrefillChunk& chunk) {
        .last = chunk.last,
        .history = 0,
        .content_key = slot.content_key,
+       .prefix_key = slot.prefix_key,
+       .prefix_tokens = slot.prefix_tokens,
        .tokens = tokens.empty() ? tokens : tokens.subspan(chunk.first, chunk.count),
        .write_slot = [&](std::uint32_t position) { return write_slot(slot, position); }},
       prefill_layers_);

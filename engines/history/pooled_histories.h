@@ -69,6 +69,8 @@ class PooledHistories {
     std::uint32_t prompt_tokens = 0;  // positions to prefill
     std::uint32_t computed = 0;       // positions whose KV is written, or will be by the step begun
     std::uint64_t content_key = 0;
+    std::uint64_t prefix_key = 0;     // names the content of the first prefix_tokens positions
+    std::uint32_t prefix_tokens = 0;  // below prompt_tokens, so only prefill meets them
     TokenId last_token = kNoToken;
     std::vector<TokenId> tokens;  // [prompt_tokens] until prefilled; empty for attention_only
   };

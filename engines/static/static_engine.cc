@@ -15,6 +15,8 @@ namespace {
 struct Slot {
   bool used = false;
   std::uint64_t content_key = 0;
+  std::uint64_t prefix_key = 0;     // names the content of the first prefix_tokens positions
+  std::uint32_t prefix_tokens = 0;  // below prompt_tokens, so only prefill meets them
   std::uint32_t prompt_tokens = 0;  // positions to prefill
   std::uint32_t length = 0;         // positions held
   TokenId last_token = kNoToken;    // sampled, not yet consumed
@@ -81,6 +83,8 @@ bool StaticEngine::do_admit(const Admission& admission) {
   KVRM_CHECK_LE(admission.token_count, setup_.max_len);
   slot.used = true;
   slot.content_key = admission.content_key;
+  slot.prefix_key = admission.prefix_key;
+  slot.prefix_tokens = admission.prefix_tokens;
   slot.prompt_tokens = admission.token_count;
   slot.length = 0;
   slot.last_token = kNoToken;
@@ -101,6 +105,8 @@ StepResult StaticEngine::do_prefill(const PrefillChunk& chunk) {
   work.last = chunk.last;
   work.history = chunk.slot;
   work.content_key = slot.content_key;
+  work.prefix_key = slot.prefix_key;
+  work.prefix_tokens = slot.prefix_tokens;
   if (!slot.tokens.empty()) work.tokens = std::span(slot.tokens).subspan(chunk.first, chunk.count);
   work.write_slot = [&](std::uint32_t position) {
     return setup_.kv.write_slot(chunk.slot, position);

@@ -81,7 +81,8 @@ TEST_F(ConfigErrors, OfSet) {
        "--set a..b=1: a..b: found an empty step of the path, allowed: keys joined by single dots"},
       {{"workload.request=1"},
        "--set workload.request=1: workload.request: found an unknown key \"request\", allowed: "
-       "family, seed, requests, arrivals, prompt_tokens, output_tokens, trace; did you mean "
+       "family, seed, requests, samples, arrivals, prompt_tokens, output_tokens, trace; did you "
+       "mean "
        "\"requests\"?"},
       {{"workload.requests=-4"},
        "--set workload.requests=-4: workload.requests: found \"-4\", allowed: an integer from 0 to "

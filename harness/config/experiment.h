@@ -63,7 +63,8 @@ struct TraceSpec {
 struct WorkloadSpec {
   std::string family;  // name of the workload family, for people
   std::uint64_t seed = 1;
-  std::uint64_t requests = 0;  // 0: all of the trace
+  std::uint64_t requests = 0;  // 0: all of the trace; every sample counts as one
+  std::uint32_t samples = 1;   // requests that each drawn request becomes, over one prompt
   ArrivalSpec arrivals;
   LengthSpec prompt_tokens;
   LengthSpec output_tokens;
@@ -78,6 +79,7 @@ struct DriverSpec {
   double generator_lag_budget_ms = 5;  // p99 of the lag above it: the run is `invalid`
   double time_limit_s =
       0;  // per engine and repeat; 0: none. Requests left are in flight at the end
+  std::uint64_t max_kv_bytes = 0;  // points with a larger KV budget are skipped; 0: none are
 };
 
 struct SloSpec {  // 0: not asked for

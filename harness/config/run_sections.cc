@@ -72,6 +72,8 @@ Section<DriverSpec> driver_section() {
            &DriverSpec::generator_lag_budget_ms, number(0.0, kMaxMilliseconds))
       .key({"time_limit_s", "Of each engine and repeat; 0: none."}, &DriverSpec::time_limit_s,
            number(0.0, kMaxSeconds))
+      .key({"max_kv_bytes", "Points whose KV budget is larger are skipped and named; 0: none."},
+           &DriverSpec::max_kv_bytes, byte_size(0))
       .later({"replicas", ""})
       .later({"routing", ""});
   return section;

@@ -60,7 +60,9 @@ const std::vector<Change>& changes() {
        "15:1: slo: found nothing, allowed: a map of ttft_ms, itl_ms, e2e_ms, spike_factor"},
       {"requests: 12", "request: 12",
        "8:3: workload.request: found an unknown key \"request\", allowed: family, seed, requests, "
-       "arrivals, prompt_tokens, output_tokens, trace; did you mean \"requests\"?"},
+       "samples, arrivals, prompt_tokens, output_tokens, trace; did you mean \"requests\"?"},
+      {"  requests: 12", "  requests: 12\n  samples: 0",
+       "9:12: workload.samples: found \"0\", allowed: an integer from 1 to 65536"},
       {"requests: 12", "requests: many",
        "8:13: workload.requests: found \"many\", allowed: an integer from 0 to 1000000000"},
       {"requests: 12", "requests: 1.5",
@@ -178,7 +180,10 @@ const std::vector<Change>& changes() {
        "number from 0 to 0.9"},
       {"", "driver: {replicas: 2}\n",
        "15:10: driver.replicas: found \"replicas\", which this version does not support, allowed: "
-       "repeats, warmup, generator_lag_budget_ms, time_limit_s"},
+       "repeats, warmup, generator_lag_budget_ms, time_limit_s, max_kv_bytes"},
+      {"", "driver: {max_kv_bytes: 8GB}\n",
+       "15:24: driver.max_kv_bytes: found \"8GB\", allowed: a byte size from 0, such as 65536, "
+       "64KiB, 64MiB or 1GiB"},
       {"", "output: {point_estimates: yes}\n",
        "15:27: output.point_estimates: found \"yes\", allowed: true, false"},
       {"", "output: {steps: sample}\n",
@@ -280,7 +285,7 @@ const std::vector<Change>& changes() {
        "15:44: sweep.1: found the axis \"workload.seed\" a second time, allowed: each axis once"},
       {"", "sweep: [{key: workload.sed, values: [1]}]\n",
        "15:38: workload.sed: found an unknown key \"sed\", allowed: family, seed, requests, "
-       "arrivals, prompt_tokens, output_tokens, trace; did you mean \"seed\"?"},
+       "samples, arrivals, prompt_tokens, output_tokens, trace; did you mean \"seed\"?"},
       {"", "sweep: [{key: name.x, values: [1]}]\n",
        "15:15: sweep.0.key: found \"name\", which no sweep can set, allowed: keys of sections, "
        "such as workload.arrivals.rate_per_s"},

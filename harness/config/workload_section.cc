@@ -6,6 +6,7 @@ namespace kvrm {
 namespace {
 
 constexpr std::uint32_t kMaxTokens = 1U << 24;
+constexpr std::uint32_t kMaxSamples = 1U << 16;
 constexpr double kMaxRate = 1e6;
 constexpr double kMaxSeconds = 1e6;
 constexpr double kMaxScale = 1e6;
@@ -120,8 +121,13 @@ Section<WorkloadSpec> workload_section() {
   section.key({"family", "Name of the workload family, for people."}, &WorkloadSpec::family, text())
       .key({"seed", "Seed of arrivals, lengths and content; 0 is a seed."}, &WorkloadSpec::seed,
            integer<std::uint64_t>(0, std::numeric_limits<std::uint64_t>::max()))
-      .key({"requests", "Requests to make; 0: all of the trace, or of the minutes."},
+      .key({"requests",
+            "Requests to make, every sample counted; 0: all of the trace, or of the minutes."},
            &WorkloadSpec::requests, integer<std::uint64_t>(0, 1'000'000'000))
+      .key({"samples",
+            "Requests that each drawn one becomes; all after the first have its whole prompt as "
+            "shared prefix and one prompt token of their own."},
+           &WorkloadSpec::samples, integer<std::uint32_t>(1, kMaxSamples))
       .map({"arrivals", "When requests arrive."}, &WorkloadSpec::arrivals, arrivals_section())
       .map({"prompt_tokens", "Lengths of prompts.", Presence::required},
            &WorkloadSpec::prompt_tokens, lengths_section())

@@ -9,6 +9,7 @@
 #include "harness/base/check.h"
 #include "harness/driver/arrivals.h"
 #include "harness/driver/event_recorder.h"
+#include "harness/driver/fork_parents.h"
 #include "harness/driver/live_request.h"
 #include "harness/driver/sample_keeper.h"
 #include "harness/driver/scheduler.h"
@@ -29,6 +30,7 @@ class DriveLoop {
         clock_(clock),
         arrivals_(stream, loop),
         scheduler_(engine.info().slots),
+        fork_parents_(engine.info()),
         recorder_(engine, options),
         samples_(options.samples) {
     KVRM_CHECK_LT(0U, engine.info().slots);
@@ -56,7 +58,8 @@ class DriveLoop {
   bool idle() const { return scheduler_.active_count() == 0 && scheduler_.waiting_count() == 0; }
   void wait_for_arrival();
   void admit_and_prefill();
-  bool admit_next();
+  bool admit_next(std::uint32_t budget);
+  void start_decoding(SlotIndex slot);
   std::uint32_t prefill_chunk(std::uint32_t budget);
   void make_room();
   bool extend_or_preempt(SlotIndex slot);
@@ -64,6 +67,7 @@ class DriveLoop {
   void decode_step();
   bool take_row(const RowResult& row, Nanoseconds time);
   void offer_sample(const LiveRequest& live, const RowResult& row);
+  void vacate(SlotIndex slot);
   void release_finished(SlotIndex slot, Nanoseconds time);
   void report_progress();
   EventLog finish();
@@ -74,6 +78,7 @@ class DriveLoop {
   Arrivals arrivals_;
   LagMeter lag_;
   Scheduler scheduler_;
+  ForkParents fork_parents_;
   LiveRequests live_;
   EventRecorder recorder_;
   SampleKeeper samples_;
@@ -156,27 +161,24 @@ void DriveLoop::wait_for_arrival() {
 
 void DriveLoop::admit_and_prefill() {
   std::uint32_t budget = options_.budget.prefill_tokens;
-  while (budget > 0) {
-    if (!prefilling_ && !admit_next()) return;
-    budget -= prefill_chunk(budget);
+  while (prefilling_ ? budget > 0 : admit_next(budget)) {
+    if (prefilling_) budget -= prefill_chunk(budget);
   }
 }
 
-// Strictly in order: while the front of the queue does not fit, nobody passes it.
-bool DriveLoop::admit_next() {
+// Strictly in order: while the front of the queue does not fit, nobody passes it. A fork has
+// nothing to prefill and needs no budget.
+bool DriveLoop::admit_next(std::uint32_t budget) {
   if (scheduler_.waiting_count() == 0) return false;
   const SlotIndex slot = scheduler_.free_slot();
   if (slot == Scheduler::kNoSlot) return false;
   const RequestHandle handle = scheduler_.front();
-  if (is_decoder() && live_[handle].history.empty()) {
-    live_.start_history(handle, options_.vocabulary);
-  }
-  const LiveRequest& live = live_[handle];
-  const Admission admission{.slot = slot,
-                            .request = live.request.id,
-                            .content_key = live.request.content_key,
-                            .token_count = live.known_tokens(),
-                            .tokens = live.history};
+  LiveRequest& live = live_[handle];
+  const std::optional<SlotIndex> parent = fork_parents_.find(live);
+  if (budget == 0 && !parent) return false;
+  if (is_decoder() && live.history.empty()) live_.start_history(handle, options_.vocabulary);
+  Admission admission = make_admission(live.request, slot, live.known_tokens(), live.history);
+  admission.fork_from = parent;
   if (!engine_.admit(admission)) {
     // A history that can fit alone must fit into an empty engine.
     KVRM_CHECK_LT(0U, scheduler_.active_count());
@@ -184,8 +186,18 @@ bool DriveLoop::admit_next() {
   }
   scheduler_.admit_front(slot);
   recorder_.admitted(live.record, now());
-  prefilling_ = Prefilling{slot, 0};
+  if (parent) {
+    live.computed_tokens = std::max(live.computed_tokens, live.request.prefix_tokens);
+    start_decoding(slot);
+  } else {
+    prefilling_ = Prefilling{slot, 0};
+  }
   return true;
+}
+
+void DriveLoop::start_decoding(SlotIndex slot) {
+  scheduler_.start_decoding(slot);
+  fork_parents_.add(slot, holder(slot).request);
 }
 
 std::uint32_t DriveLoop::prefill_chunk(std::uint32_t budget) {
@@ -207,7 +219,7 @@ std::uint32_t DriveLoop::prefill_chunk(std::uint32_t budget) {
   prefilling_->done += count;
   if (last) {
     prefilling_.reset();
-    scheduler_.start_decoding(slot);
+    start_decoding(slot);
     if (take_row(result.rows[0], end)) release_finished(slot, end);
     last_event_ = end;
   }
@@ -238,7 +250,7 @@ bool DriveLoop::extend_or_preempt(SlotIndex slot) {
 void DriveLoop::preempt_youngest() {
   const SlotIndex slot = scheduler_.youngest();
   ++holder(slot).preemptions;
-  engine_.release(slot);
+  vacate(slot);
   scheduler_.preempt(slot);
   if (prefilling_ && prefilling_->slot == slot) prefilling_.reset();
 }
@@ -303,9 +315,14 @@ void DriveLoop::offer_sample(const LiveRequest& live, const RowResult& row) {
   if (options_.on_finished) options_.on_finished(recorder_.record(live.record), make_sample(offer));
 }
 
+void DriveLoop::vacate(SlotIndex slot) {
+  engine_.release(slot);
+  fork_parents_.remove(slot);
+}
+
 void DriveLoop::release_finished(SlotIndex slot, Nanoseconds time) {
   const RequestHandle handle = scheduler_.request_in(slot);
-  engine_.release(slot);
+  vacate(slot);
   scheduler_.release(slot);
   recorder_.finished(live_[handle]);
   live_.remove(handle);
@@ -326,7 +343,7 @@ void DriveLoop::report_progress() {
 EventLog DriveLoop::finish() {
   while (scheduler_.active_count() > 0) {
     const SlotIndex slot = scheduler_.youngest();
-    engine_.release(slot);
+    vacate(slot);
     scheduler_.preempt(slot);
   }
   for (; scheduler_.waiting_count() > 0; scheduler_.drop_front()) {

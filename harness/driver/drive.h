@@ -59,15 +59,18 @@ struct DriveOptions {
 // Each turn: receive what has arrived; admit in order of arrival and prefill, up to
 // budget.prefill_tokens positions; take one decode step over every slot that is past its prefill.
 // When a slot cannot grow, the youngest request is preempted and goes back to the front of the
-// queue; its prompt and output so far are prefilled again. A request is refused when its prompt or
-// its budget is empty, when a prompt token is not in the vocabulary, or when prompt + output - 1
-// positions exceed max_len or the engine's longest history.
+// queue; its prompt and output so far are prefilled again. Where the engine can fork, a request
+// that shares all of its prompt but the last token with a slot past its prefill, and has no output
+// yet, forks that slot: it prefills nothing and decodes in this turn's step. A request is refused
+// when its prompt or its budget is empty, when a prompt token is not in the vocabulary, or when
+// prompt + output - 1 positions exceed max_len or the engine's longest history.
 //
 // Times. Tokens of a step carry the time at which the step ended, the first token that of the last
-// prefill chunk. RequestRecord::enqueued - intended_arrival is the generator's own lag: the time
-// that passed between the arrival and the moment the loop took it, less the time that the engine
-// was computing in between, when no server could have taken it either. Latencies count from the
-// intended arrival and so include all of it. In a closed loop a request arrives when another ends.
+// prefill chunk, or after a fork that of the first step. RequestRecord::enqueued - intended_arrival
+// is the generator's own lag: the time that passed between the arrival and the moment the loop took
+// it, less the time that the engine was computing in between, when no server could have taken it
+// either. Latencies count from the intended arrival and so include all of it. In a closed loop a
+// request arrives when another ends.
 Result<EventLog> drive(Engine& engine, RequestStream& stream, const LoopMode& loop,
                        const DriveOptions& options, Clock& clock);
 

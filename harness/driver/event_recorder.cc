@@ -51,6 +51,7 @@ void EventRecorder::admitted(std::uint32_t record, Nanoseconds time) {
 
 void EventRecorder::prefilled(std::uint32_t tokens, Nanoseconds duration) {
   prefill_tokens_ += tokens;
+  log_.prefilled_tokens += tokens;
   prefill_time_ += duration;
 }
 

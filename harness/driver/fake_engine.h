@@ -1,6 +1,8 @@
 // Test only: an engine whose memory is a number of positions, whose times are scripted on a manual
 // clock, and whose outputs are a hash of the history, so that any schedule must give the same ones.
-// It checks the driver's side of the contract at every call.
+// A fork takes over its parent's hash, so that a wrong parent gives wrong outputs; it shares memory
+// for good and needs one free position to begin. Checks the driver's side of the contract at every
+// call.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +18,7 @@
 #include "harness/base/check.h"
 #include "harness/base/hash.h"
 #include "harness/base/prng.h"
+#include "harness/contract/content.h"
 #include "harness/contract/engine.h"
 #include "harness/contract/model.h"
 #include "harness/contract/request.h"
@@ -61,6 +64,7 @@ struct FakeScript {
 struct FakeEvent {
   bool admitted = false;
   RequestId request = 0;
+  std::optional<RequestId> fork_of = std::nullopt;
   bool operator==(const FakeEvent&) const = default;
 };
 
@@ -72,16 +76,34 @@ class FakeEngine final : public Engine {
   // 'p' for a prefill chunk, 's' for a step.
   const std::string& calls() const { return calls_; }
   std::uint64_t used_tokens() const { return used_; }
+  // Positions that went through prefill: all, and of a request those that it had had before.
+  std::uint64_t prefilled_tokens() const { return prefilled_; }
+  std::uint64_t recomputed_tokens(RequestId request) const {
+    const auto found = had_.find(request);
+    return found == had_.end() ? 0 : found->second.recomputed;
+  }
+  std::uint64_t refused_forks() const { return refused_forks_; }
 
  private:
   struct Held {
     RequestId request = 0;
     std::uint64_t content_key = 0;
-    std::uint32_t first_known = 0;
+    std::uint64_t prefix_key = 0;
+    std::uint32_t prefix_tokens = 0;
+    std::uint32_t prefill_end = 0;
     std::uint32_t room = 0;
-    std::uint32_t positions = 0;
-    std::uint64_t chain = 0;
+    std::uint32_t shared = 0;  // positions of `room` that another slot took memory for
+    std::vector<std::uint64_t> chain = {0};  // hash of the first i positions, for each i so far
     std::vector<TokenId> tokens;
+
+    std::uint32_t positions() const { return static_cast<std::uint32_t>(chain.size()) - 1; }
+  };
+
+  // What a request had over all its admissions.
+  struct Had {
+    std::uint32_t known = 0;  // of its first admission
+    std::uint32_t positions = 0;
+    std::uint64_t recomputed = 0;
   };
 
   const EngineInfo& do_info() const override { return script_.info; }
@@ -93,26 +115,54 @@ class FakeEngine final : public Engine {
     KVRM_CHECK_LT(0U, admission.token_count);
     KVRM_CHECK_LE(admission.token_count, script_.info.max_history_tokens);
     KVRM_CHECK_EQ(admission.tokens.size(), decoder() ? admission.token_count : 0U);
-    if (used_ + admission.token_count > script_.capacity_tokens) return false;
-    used_ += admission.token_count;
-    first_known_.try_emplace(admission.request, admission.token_count);
-    slots_[admission.slot] = Held{.request = admission.request,
-                                  .content_key = admission.content_key,
-                                  .first_known = first_known_[admission.request],
-                                  .room = admission.token_count,
-                                  .tokens = {admission.tokens.begin(), admission.tokens.end()}};
+    const std::uint32_t needed = admission.fork_from ? 1 : admission.token_count;
+    if (used_ + needed > script_.capacity_tokens) {
+      refused_forks_ += admission.fork_from ? 1 : 0;
+      return false;
+    }
+    had_.try_emplace(admission.request, Had{.known = admission.token_count});
+    Held held{.request = admission.request,
+              .content_key = admission.content_key,
+              .prefix_key = admission.prefix_key,
+              .prefix_tokens = admission.prefix_tokens,
+              .prefill_end = admission.token_count,
+              .room = admission.token_count,
+              .tokens = {admission.tokens.begin(), admission.tokens.end()}};
+    if (admission.fork_from) fork(*admission.fork_from, held);
+    used_ += held.room - held.shared;
     events_.push_back({true, admission.request});
+    if (admission.fork_from) events_.back().fork_of = slots_[*admission.fork_from]->request;
+    slots_[admission.slot] = std::move(held);
     return true;
+  }
+
+  void fork(SlotIndex parent_slot, Held& held) {
+    KVRM_CHECK(script_.info.can_fork);
+    KVRM_CHECK(slots_.at(parent_slot).has_value());
+    const Held& parent = *slots_[parent_slot];
+    const std::uint32_t shared = held.room - 1;
+    KVRM_CHECK_LE(shared, parent.positions());
+    KVRM_CHECK_LE(parent.prefill_end, parent.positions());
+    for (std::uint32_t i = 0; i < shared; ++i) KVRM_CHECK_EQ(content(held, i), content(parent, i));
+    held.chain.assign(parent.chain.begin(), parent.chain.begin() + shared + 1);
+    held.room = held.shared = held.prefill_end = shared;
+    had_[held.request].positions = std::max(had_[held.request].positions, shared);
+    ++forks_;
   }
 
   StepResult do_prefill(const PrefillChunk& chunk) override {
     KVRM_CHECK(slots_[chunk.slot].has_value());
     Held& held = *slots_[chunk.slot];
-    KVRM_CHECK_EQ(chunk.first, held.positions);
+    KVRM_CHECK_EQ(chunk.first, held.positions());
     KVRM_CHECK_LT(0U, chunk.count);
     KVRM_CHECK_LE(chunk.first + chunk.count, held.room);
     KVRM_CHECK_EQ(chunk.last, chunk.first + chunk.count == held.room);
-    for (std::uint32_t i = 0; i < chunk.count; ++i) consume(held);
+    Had& had = had_[held.request];
+    for (std::uint32_t i = 0; i < chunk.count; ++i) {
+      had.recomputed += held.positions() < had.positions ? 1 : 0;
+      consume(held);
+    }
+    prefilled_ += chunk.count;
     if (script_.prefill_time) script_.clock->advance(script_.prefill_time(chunk));
     calls_ += 'p';
     rows_.clear();
@@ -123,7 +173,7 @@ class FakeEngine final : public Engine {
 
   bool do_extend(SlotIndex slot) override {
     Held& held = *slots_[slot];
-    KVRM_CHECK_EQ(held.room, held.positions);
+    KVRM_CHECK_EQ(held.room, held.positions());
     if (used_ == script_.capacity_tokens) return false;
     ++used_;
     ++held.room;
@@ -145,7 +195,7 @@ class FakeEngine final : public Engine {
     outputs_.assign(plan_.size(), {});
     for (std::size_t i = 0; i < plan_.size(); ++i) {
       Held& held = *slots_[plan_[i]];
-      KVRM_CHECK_LT(held.positions, held.room);
+      KVRM_CHECK_LT(held.positions(), held.room);
       consume(held);
       give_row(plan_[i], i, static_cast<std::uint32_t>(plan_.size()));
     }
@@ -154,7 +204,7 @@ class FakeEngine final : public Engine {
 
   void do_release(SlotIndex slot) override {
     if (!slots_[slot]) return;
-    used_ -= slots_[slot]->room;
+    used_ -= slots_[slot]->room - slots_[slot]->shared;
     events_.push_back({false, slots_[slot]->request});
     slots_[slot].reset();
   }
@@ -162,13 +212,20 @@ class FakeEngine final : public Engine {
   EngineUsage do_usage() const override {
     EngineUsage usage;
     usage.memory.reserved_bytes = script_.reserved_bytes;
+    usage.counters.forks = forks_;
     return usage;
   }
 
+  std::uint64_t content(const Held& held, std::uint32_t position) const {
+    if (decoder()) return held.tokens[position];
+    return content_key_at(held.content_key, held.prefix_key, held.prefix_tokens, position) +
+           position;
+  }
+
   void consume(Held& held) {
-    held.chain = hash_combine(held.chain + 1, decoder() ? held.tokens[held.positions]
-                                                        : held.content_key + held.positions);
-    ++held.positions;
+    held.chain.push_back(hash_combine(held.chain.back() + 1, content(held, held.positions())));
+    Had& had = had_[held.request];
+    had.positions = std::max(had.positions, held.positions());
   }
 
   void give_row(SlotIndex slot, std::size_t place, std::uint32_t batch) {
@@ -176,7 +233,7 @@ class FakeEngine final : public Engine {
     std::vector<float>& output = outputs_[place];
     const std::uint32_t values = decoder() ? script_.shape.vocabulary : script_.shape.head_dim;
     for (std::uint32_t i = 0; i < values; ++i) {
-      output.push_back(static_cast<float>(mix64(held.chain + i) >> 40) * 0x1p-24F);
+      output.push_back(static_cast<float>(mix64(held.chain.back() + i) >> 40) * 0x1p-24F);
     }
     RowResult row{.slot = slot, .token = kNoToken};
     if (decoder()) {
@@ -188,7 +245,7 @@ class FakeEngine final : public Engine {
     }
     if (script_.fault) {
       script_.fault({.request = held.request,
-                     .index = held.positions - held.first_known,
+                     .index = held.positions() - had_[held.request].known,
                      .batch = batch,
                      .token = row.token,
                      .digest = row.output_digest,
@@ -201,8 +258,11 @@ class FakeEngine final : public Engine {
 
   FakeScript script_;
   std::vector<std::optional<Held>> slots_;
-  std::map<RequestId, std::uint32_t> first_known_;  // prompt length, from the first admission
+  std::map<RequestId, Had> had_;
   std::uint64_t used_ = 0;
+  std::uint64_t prefilled_ = 0;
+  std::uint64_t forks_ = 0;
+  std::uint64_t refused_forks_ = 0;
   Epoch step_ = 0;
   std::vector<SlotIndex> plan_;
   std::vector<RowResult> rows_;

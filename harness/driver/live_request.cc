@@ -1,13 +1,17 @@
 #include "harness/driver/live_request.h"
 
+#include <optional>
+
 #include "harness/base/check.h"
 #include "harness/contract/content.h"
 
 namespace kvrm {
 
 TokenId prompt_token(const Request& request, std::uint32_t index, std::uint32_t vocabulary) {
-  return request.prompt.empty() ? content_token(request.content_key, index, vocabulary)
-                                : request.prompt[index];
+  if (!request.prompt.empty()) return request.prompt[index];
+  const std::uint64_t key =
+      content_key_at(request.content_key, request.prefix_key, request.prefix_tokens, index);
+  return content_token(key, index, vocabulary);
 }
 
 void write_prompt(const Request& request, std::uint32_t vocabulary, std::vector<TokenId>& tokens) {
@@ -15,6 +19,18 @@ void write_prompt(const Request& request, std::uint32_t vocabulary, std::vector<
   for (std::uint32_t i = 0; i < request.prompt_tokens; ++i) {
     tokens[i] = prompt_token(request, i, vocabulary);
   }
+}
+
+Admission make_admission(const Request& request, SlotIndex slot, std::uint32_t token_count,
+                         std::span<const TokenId> tokens) {
+  return {.slot = slot,
+          .request = request.id,
+          .content_key = request.content_key,
+          .token_count = token_count,
+          .tokens = tokens,
+          .prefix_key = request.prefix_key,
+          .prefix_tokens = request.prefix_tokens,
+          .fork_from = std::nullopt};
 }
 
 RequestHandle LiveRequests::add(Request request, std::uint32_t record) {

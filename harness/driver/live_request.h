@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "harness/base/ids.h"
 #include "harness/base/units.h"
+#include "harness/contract/engine.h"
 #include "harness/contract/model.h"
 #include "harness/contract/request.h"
 #include "harness/driver/scheduler.h"
@@ -22,13 +24,19 @@ TokenId prompt_token(const Request& request, std::uint32_t index, std::uint32_t 
 // Replaces `tokens` by the whole prompt.
 void write_prompt(const Request& request, std::uint32_t vocabulary, std::vector<TokenId>& tokens);
 
+// Admission of a request with so many positions known, nothing shared. `tokens` is empty for
+// attention_only and must outlive the result.
+Admission make_admission(const Request& request, SlotIndex slot, std::uint32_t token_count,
+                         std::span<const TokenId> tokens);
+
 struct LiveRequest {
   Request request;
   std::uint32_t record = 0;         // index in EventLog::requests
   std::uint32_t output_tokens = 0;  // given so far
   std::uint32_t preemptions = 0;
   std::uint32_t recomputed_tokens = 0;
-  std::uint32_t computed_tokens = 0;  // most positions ever computed, over all admissions
+  // Most positions that it ever had, computed for it or shared with it, over all admissions.
+  std::uint32_t computed_tokens = 0;
   Nanoseconds last_token = -1;
   std::uint64_t digest = kDigestSeed;
   std::vector<TokenId> history;  // decoder: prompt and output so far; empty until first admitted

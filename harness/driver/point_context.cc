@@ -41,6 +41,11 @@ std::uint64_t output_bytes(const ExperimentPoint& point) {
 }  // namespace
 
 std::optional<std::string> why_too_large(const ExperimentPoint& point, std::uint64_t available) {
+  const std::uint64_t most = point.driver.max_kv_bytes;
+  if (most > 0 && point.budget.kv_bytes > most) {
+    return fmt::format("budget.kv_bytes is {}, driver.max_kv_bytes {}",
+                       format_bytes(point.budget.kv_bytes), format_bytes(most));
+  }
   const std::uint64_t needed =
       point.budget.kv_bytes + 2 * weight_bytes(point.model) + output_bytes(point);
   if (needed <= available) return std::nullopt;

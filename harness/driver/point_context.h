@@ -60,8 +60,9 @@ class PointContext {
   std::vector<EngineInfo> infos_;
 };
 
-// Why the point does not fit into `available` bytes: its KV budget, twice its weights (as loaded
-// and as packed) and a batch of outputs together. None where it fits.
+// Why the point is not run: its KV budget is above driver.max_kv_bytes, or its KV budget, twice its
+// weights (as loaded and as packed) and a batch of outputs together do not fit into `available`
+// bytes. None where it is run.
 std::optional<std::string> why_too_large(const ExperimentPoint& point, std::uint64_t available);
 
 }  // namespace kvrm

@@ -342,6 +342,23 @@ TEST_F(RunExperimentTest, APointThatNeedsMoreMemoryIsSkippedAndNamed) {
   EXPECT_THAT(result.skipped[0].reason, AllOf(HasSubstr("1.00 TiB"), HasSubstr("512 GiB")));
 }
 
+TEST_F(RunExperimentTest, APointAboveTheLargestKvBudgetIsSkippedAndNamed) {
+  add_engine("a");
+  point().driver.max_kv_bytes = point().budget.kv_bytes;
+  experiment_.points.push_back(point());
+  experiment_.points[1].budget.kv_bytes += 1;
+  experiment_.points[1].axes = {{"budget.kv_bytes", "1001"}};
+  const ExperimentResult result = run();
+  EXPECT_EQ(result.engines.size(), 1U);
+  ASSERT_EQ(result.skipped.size(), 1U);
+  EXPECT_EQ(result.skipped[0].point, experiment_.points[1].axes);
+  EXPECT_THAT(result.skipped[0].reason, HasSubstr("driver.max_kv_bytes"));
+  const Result<VerifyReport> report = verify_experiment(experiment_, registry_, options_);
+  ASSERT_TRUE(report.has_value());
+  EXPECT_EQ(report->engines.size(), 1U);
+  EXPECT_EQ(report->skipped.size(), 1U);
+}
+
 TEST_F(RunExperimentTest, ProgressCoversAllRuns) {
   add_engine("a", [](FakeScript& script) {
     script.step_time = [](const StepPlan&) { return 200 * kNanosecondsPerMillisecond; };

@@ -31,11 +31,7 @@ class Solo {
  private:
   void prefill(std::uint32_t prefill_tokens) {
     const std::uint32_t total = request_.prompt_tokens;
-    const bool admitted = engine_.admit({.slot = 0,
-                                         .request = request_.id,
-                                         .content_key = request_.content_key,
-                                         .token_count = total,
-                                         .tokens = history_});
+    const bool admitted = engine_.admit(make_admission(request_, 0, total, history_));
     KVRM_CHECK(admitted);
     for (std::uint32_t first = 0; first < total;) {
       const std::uint32_t count = std::min(prefill_tokens, total - first);

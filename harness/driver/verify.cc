@@ -10,6 +10,7 @@
 
 #include "harness/base/check.h"
 #include "harness/base/hash.h"
+#include "harness/driver/live_request.h"
 
 namespace kvrm {
 namespace {
@@ -108,11 +109,7 @@ OracleFinding OracleChecker::compute_all(const Request& request, const OutputSam
 RowResult OracleChecker::begin(const Request& request, std::uint32_t history_tokens,
                                std::span<const TokenId> history) {
   oracle_->release(0);
-  const bool admitted = oracle_->admit({.slot = 0,
-                                        .request = request.id,
-                                        .content_key = request.content_key,
-                                        .token_count = history_tokens,
-                                        .tokens = history});
+  const bool admitted = oracle_->admit(make_admission(request, 0, history_tokens, history));
   KVRM_CHECK(admitted);
   const StepResult result =
       oracle_->prefill({.slot = 0, .first = 0, .count = history_tokens, .last = true});

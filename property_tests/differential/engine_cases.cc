@@ -117,6 +117,22 @@ std::vector<Request> draw_requests(Draw& draw, const ModelShape& shape) {
   return requests;
 }
 
+// Some requests become samples of an earlier one's prompt, as workload.samples makes them.
+void draw_samples(Draw& draw, const ModelShape& shape, std::vector<Request>& requests) {
+  if (draw.chance(0.6)) return;
+  for (std::size_t i = 1; i < requests.size(); ++i) {
+    const Request& first = requests[draw.between(0, static_cast<std::uint32_t>(i) - 1)];
+    if (first.prefix_tokens > 0 || first.prompt_tokens == shape.max_len || draw.chance(0.4)) {
+      continue;
+    }
+    Request& sample = requests[i];
+    sample.prefix_key = first.content_key;
+    sample.prefix_tokens = first.prompt_tokens;
+    sample.prompt_tokens = first.prompt_tokens + 1;
+    sample.output_tokens = std::min(sample.output_tokens, shape.max_len + 1 - sample.prompt_tokens);
+  }
+}
+
 }  // namespace
 
 std::string EngineCase::describe() const {
@@ -129,7 +145,8 @@ std::string EngineCase::describe() const {
       << dtype_name(shape.weight_dtype) << " batch " << budget.max_batch << " kv_bytes "
       << budget.kv_bytes << " concurrency " << concurrency << " requests";
   for (const Request& request : requests)
-    out << " " << request.prompt_tokens << "+" << request.output_tokens;
+    out << " " << request.prefix_tokens << "/" << request.prompt_tokens << "+"
+        << request.output_tokens;
   return out.str();
 }
 
@@ -144,6 +161,7 @@ EngineCase draw_engine_case(std::uint64_t seed) {
   setup.budget.prefill_tokens = draw.between(1, 48);
   setup.budget.kv_bytes = draw_kv_bytes(draw, shape, setup.budget.max_batch, block_tokens);
   setup.requests = draw_requests(draw, shape);
+  draw_samples(draw, shape, setup.requests);
   setup.concurrency = draw.between(1, 8);
   setup.engines = draw_engines(draw, setup.budget, block_tokens);
   return setup;

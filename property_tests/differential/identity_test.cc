@@ -5,6 +5,7 @@
 #include <cstring>
 #include <set>
 
+#include "harness/driver/verify.h"
 #include "property_tests/differential/engine_cases.h"
 
 namespace kvrm {
@@ -21,6 +22,7 @@ struct Coverage {
   std::uint64_t masked_positions = 0;
   std::uint64_t groups_merged = 0;
   std::uint64_t moved_bytes = 0;
+  std::uint64_t samples = 0;  // of another request's prompt, checked against the oracle
   std::set<DType> kv_types;
   std::set<ModelKind> kinds;
   std::set<std::uint32_t> block_tokens;
@@ -75,6 +77,18 @@ void expect_memory_in_order(const EngineRun& run, const EngineSpec& spec) {
   }
 }
 
+// All engines could share one mistake about whose content a shared prefix is.
+void expect_samples_right(const EngineCase& setup, const Registry& registry, const Model& model,
+                          const EngineRun& run, Coverage& coverage) {
+  OracleChecker oracle(registry.make_oracle(model), model.shape());
+  for (const Request& request : setup.requests) {
+    if (request.prefix_tokens == 0) continue;
+    const OracleFinding finding = oracle.check_last(request, run.outputs[request.id]);
+    ASSERT_TRUE(finding.right) << finding.reason;
+    ++coverage.samples;
+  }
+}
+
 void note(Coverage& coverage, const EngineCase& setup, const EngineRun& run) {
   const EngineCounters& counters = run.log.end_usage.counters;
   coverage.preemptions += run.log.preemptions;
@@ -109,6 +123,7 @@ void run_case(std::uint64_t seed, const Registry& registry, Coverage& coverage) 
   }
   coverage.block_tokens.insert(block_tokens.begin(), block_tokens.end());
   coverage.mixed_block_tokens += block_tokens.size() > 1 ? 1 : 0;
+  expect_samples_right(setup, registry, **model, *reference, coverage);
 }
 
 TEST(EngineIdentity, AllEnginesGiveTheSameBitsOnRandomMixedBatches) {
@@ -124,6 +139,7 @@ TEST(EngineIdentity, AllEnginesGiveTheSameBitsOnRandomMixedBatches) {
   EXPECT_GT(coverage.masked_positions, 1000U);
   EXPECT_GT(coverage.groups_merged, 1000U);
   EXPECT_GT(coverage.moved_bytes, 1'000'000U);
+  EXPECT_GT(coverage.samples, 200U);
   EXPECT_EQ(coverage.kv_types.size(), 3U);
   EXPECT_EQ(coverage.kinds.size(), 2U);
   EXPECT_EQ(coverage.block_tokens, (std::set<std::uint32_t>{8, 16, 32, 64}));

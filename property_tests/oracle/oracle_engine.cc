@@ -23,7 +23,7 @@ class OracleEngine final : public Engine {
  private:
   // The one request: tokens known (decoder), and how many positions are in its history.
   struct Held {
-    std::uint64_t content_key = 0;
+    ContentOwner owner;
     std::uint32_t known = 0;      // positions of the admission
     std::uint32_t positions = 0;  // computed so far
     std::uint32_t room = 0;       // positions that memory was taken for
@@ -38,7 +38,7 @@ class OracleEngine final : public Engine {
     KVRM_CHECK_EQ(admission.slot, 0U);
     KVRM_CHECK_LE(admission.token_count, shape_.max_len);
     held_.emplace();
-    held_->content_key = admission.content_key;
+    held_->owner = {admission.content_key, admission.prefix_key, admission.prefix_tokens};
     held_->known = held_->room = admission.token_count;
     if (llama_) {
       KVRM_CHECK_EQ(admission.tokens.size(), admission.token_count);
@@ -104,7 +104,7 @@ class OracleEngine final : public Engine {
       held_->tokens.push_back(row_.token);
       output_.assign(logits.begin(), logits.end());
     } else {
-      output_ = reference_content_attention(shape_, held_->content_key, held_->positions);
+      output_ = reference_content_attention(shape_, held_->owner, held_->positions);
       row_.output_digest = hash_bytes(std::as_bytes(std::span<const float>(output_)));
     }
     row_.output = output_;

@@ -110,6 +110,53 @@ TEST(Workload, IdsAscendKeysDifferAndArrivalsNeverFall) {
   EXPECT_EQ(keys.size(), requests.size());
 }
 
+// Drawn requests of a workload, as they are without samples, against the samples made of them.
+TEST(Workload, EachDrawnRequestBecomesItsSamples) {
+  WorkloadSpec spec = poisson_workload();
+  spec.prompt_tokens.kind = LengthSpec::Kind::uniform;
+  spec.prompt_tokens.min = 1;
+  spec.prompt_tokens.max = 40;
+  spec.requests = 100;
+  const std::vector<Request> plain = all_requests(spec);
+  spec.samples = 3;
+  const std::vector<Request> requests = all_requests(spec);
+  ASSERT_EQ(requests.size(), 100U);  // the last prompt has one sample only
+  std::set<std::uint64_t> keys;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const Request& first = requests[i / 3 * 3];
+    EXPECT_EQ(requests[i].id, i);
+    EXPECT_EQ(requests[i].arrival, plain[i / 3].arrival);
+    EXPECT_EQ(first.prompt_tokens, plain[i / 3].prompt_tokens);
+    EXPECT_EQ(first.prefix_tokens, 0U);
+    EXPECT_EQ(requests[i].output_tokens, plain[i].output_tokens);  // a length of its own
+    keys.insert(requests[i].content_key);
+    if (i % 3 == 0) continue;
+    EXPECT_EQ(requests[i].prefix_key, first.content_key);
+    EXPECT_EQ(requests[i].prefix_tokens, first.prompt_tokens);
+    EXPECT_EQ(requests[i].prompt_tokens, first.prompt_tokens + 1);
+  }
+  EXPECT_EQ(keys.size(), requests.size());
+}
+
+TEST(Workload, TheDigestCoversSamples) {
+  WorkloadSpec spec = poisson_workload();
+  spec.requests = 100;
+  std::set<std::uint64_t> digests;
+  for (const std::uint32_t samples : {1, 2, 3, 100}) {
+    spec.samples = samples;
+    digests.insert(digest(spec));
+    EXPECT_EQ(digests.count(digest(spec)), 1U);  // the same each time
+  }
+  EXPECT_EQ(digests.size(), 4U);
+  Request changed = all_requests(spec).back();
+  const std::uint64_t before = fold_request(0, changed);
+  ++changed.prefix_key;
+  EXPECT_NE(fold_request(0, changed), before);
+  --changed.prefix_key;
+  --changed.prefix_tokens;
+  EXPECT_NE(fold_request(0, changed), before);
+}
+
 // Bounds are five standard errors wide; seeds are fixed, so these pass or fail for good.
 TEST(Arrivals, PoissonAndGammaHaveTheirRateAndVariation) {
   WorkloadSpec spec = poisson_workload();
@@ -278,6 +325,18 @@ TEST_F(TraceWorkload, StartsAtItsFirstRowScaledAndEndsWithTheTrace) {
   EXPECT_EQ(found, "0:0/20/5 1:1000000000/40/5 2:4500000000/60/5 ");
   spec_.requests = 2;
   EXPECT_EQ(all_requests(spec_).size(), 2U);
+}
+
+TEST_F(TraceWorkload, GivesEveryRowsSamplesTheRowsOutput) {
+  write("100,10,4\n102,20,8\n");
+  spec_.samples = 3;
+  std::string found;
+  for (const Request& request : all_requests(spec_)) {
+    found +=
+        fmt::format("{}/{}+{}/{} ", request.arrival / kNanosecondsPerSecond, request.prefix_tokens,
+                    request.prompt_tokens - request.prefix_tokens, request.output_tokens);
+  }
+  EXPECT_EQ(found, "0/0+10/4 0/10+1/4 0/10+1/4 2/0+20/8 2/20+1/8 2/20+1/8 ");
 }
 
 TEST_F(TraceWorkload, TakesLengthsAloneWithOtherArrivals) {

@@ -23,6 +23,15 @@ std::uint64_t content_key_of(std::uint64_t seed, RequestId id) {
   return mix64(hash_combine(mix64(seed ^ hash_text("content")), id));
 }
 
+// Sample `index` of the prompt of request `first`: the whole prompt, then one token of its own,
+// without which a greedy decoder would give every sample the same output.
+void share_prompt(const Request& first, std::uint32_t index, Request& sample) {
+  sample.prefix_key = first.content_key;
+  sample.prefix_tokens = first.prompt_tokens;
+  sample.prompt_tokens = first.prompt_tokens + 1;
+  sample.content_key = mix64(hash_combine(first.content_key, index));
+}
+
 class WorkloadStream final : public RequestStream {
  public:
   WorkloadStream(const WorkloadSpec& spec, std::unique_ptr<TraceReader> trace)
@@ -38,22 +47,34 @@ class WorkloadStream final : public RequestStream {
  private:
   Result<std::optional<Request>> do_next() override {
     if (spec_.requests != 0 && next_id_ == spec_.requests) return std::optional<Request>();
-    TraceRow row;
+    if (samples_left_ == 0) {
+      const Result<bool> drawn = draw_first();
+      if (!drawn) return tl::unexpected<Error>(drawn.error());
+      if (!*drawn) return std::optional<Request>();
+      samples_left_ = spec_.samples;
+    }
+    Request request = first_;
+    request.id = next_id_++;
+    request.output_tokens = output_tokens_.next(row_.output_tokens);
+    const std::uint32_t sample = spec_.samples - samples_left_--;
+    if (sample > 0) share_prompt(first_, sample, request);
+    return std::optional<Request>(std::move(request));
+  }
+
+  // The request that samples are made from, but for its id and output. False: there are no more.
+  Result<bool> draw_first() {
     if (trace_) {
       Result<std::optional<TraceRow>> next_row = trace_->next();
       if (!next_row) return tl::unexpected<Error>(next_row.error());
-      if (!*next_row) return std::optional<Request>();
-      row = std::move(**next_row);
+      if (!*next_row) return false;
+      row_ = std::move(**next_row);
     }
-    const std::optional<Nanoseconds> arrival = arrivals_ ? arrivals_->next() : row_arrival(row);
-    if (!arrival) return std::optional<Request>();
-    Request request;
-    request.id = next_id_++;
-    request.arrival = *arrival;
-    request.prompt_tokens = prompt_tokens_.next(row.prompt_tokens);
-    request.output_tokens = output_tokens_.next(row.output_tokens);
-    request.content_key = content_key_of(spec_.seed, request.id);
-    return std::optional<Request>(std::move(request));
+    const std::optional<Nanoseconds> arrival = arrivals_ ? arrivals_->next() : row_arrival(row_);
+    if (!arrival) return false;
+    first_.arrival = *arrival;
+    first_.prompt_tokens = prompt_tokens_.next(row_.prompt_tokens);
+    first_.content_key = content_key_of(spec_.seed, next_id_);
+    return true;
   }
 
   // Since the first row, which starts the workload.
@@ -68,6 +89,9 @@ class WorkloadStream final : public RequestStream {
   LengthSource prompt_tokens_;
   LengthSource output_tokens_;
   std::unique_ptr<TraceReader> trace_;
+  TraceRow row_;   // that first_ was drawn from
+  Request first_;  // the plain request of the samples that are being given
+  std::uint32_t samples_left_ = 0;
   RequestId next_id_ = 0;
   Nanoseconds first_row_arrival_ = 0;
 };

@@ -1,5 +1,7 @@
 // The requests of a workload as a stream: arrivals and lengths from generators or a trace, the same
-// bytes each time for one specification. It clamps nothing to an engine's limits.
+// bytes each time for one specification. It clamps nothing to an engine's limits. With samples,
+// each drawn request becomes so many with one arrival: the request itself, then ones that share its
+// prompt.
 #pragma once
 
 #include <memory>
