@@ -45,7 +45,8 @@ Status check_far_history(const FarHistoryRule& rule, const KvLayout& layout,
                          std::string_view label) {
   const std::uint32_t block = layout.block_tokens;
   const auto refuse = [&](std::string_view option, std::uint32_t value, const std::string& must) {
-    return bad_input(fmt::format("{}: far_history.{} is {}, must be {}", label, option, value, must));
+    return bad_input(
+        fmt::format("{}: far_history.{} is {}, must be {}", label, option, value, must));
   };
   if (rule.block_tokens != block) {
     return refuse("block_tokens", rule.block_tokens, fmt::format("the pool's, {}", block));
@@ -161,8 +162,8 @@ FarUpdate far_update_record(const FarChange& change, const FarPlaces& places,
           .entry = change.entry,
           .source_entry = change.source_entry,
           .entry_slot = slot_of(change.entry),
-          .source_slot = merges ? slot_of(change.source_entry)
-                                : std::uint64_t{source_block} * block_tokens,
+          .source_slot =
+              merges ? slot_of(change.source_entry) : std::uint64_t{source_block} * block_tokens,
           .count = change.count,
           .source_count = change.source_count};
 }

@@ -42,9 +42,9 @@ struct FarChange {
 
 // How a query at one real position sees the history.
 struct FarView {
-  FarSpan span;                      // all zero while nothing is summarised
-  std::uint32_t window_begin = 0;    // real position that lies at virtual position span.window
-  std::uint32_t length = 0;          // virtual positions, the query's own included
+  FarSpan span;                    // all zero while nothing is summarised
+  std::uint32_t window_begin = 0;  // real position that lies at virtual position span.window
+  std::uint32_t length = 0;        // virtual positions, the query's own included
   std::uint32_t block_tokens = 0;
 
   // Of a real position that is exact: below span.first, or from window_begin to the query's own.
@@ -73,14 +73,12 @@ class FarHistory {
   // The first position whose query needs an update that is not done.
   std::uint32_t next_due() const;
 
-  std::uint32_t entries() const;                         // indices [0, entries()) are in use
-  std::uint32_t entry_by_age(std::uint32_t age) const;   // index of the age-th oldest, from 0
-  std::uint32_t count(std::uint32_t entry) const;        // positions that it stands for
-  float bias(std::uint32_t entry) const;                 // log of the count, for far_bias
+  std::uint32_t entries() const;                        // indices [0, entries()) are in use
+  std::uint32_t entry_by_age(std::uint32_t age) const;  // index of the age-th oldest, from 0
+  std::uint32_t count(std::uint32_t entry) const;       // positions that it stands for
+  float bias(std::uint32_t entry) const;                // log of the count, for far_bias
   std::uint32_t summarised_blocks() const { return blocks_; }
-  std::uint64_t summarised_positions() const {
-    return std::uint64_t{blocks_} * rule_.block_tokens;
-  }
+  std::uint64_t summarised_positions() const { return std::uint64_t{blocks_} * rule_.block_tokens; }
   // Real positions [sink_tokens, window_begin()) are summarised.
   std::uint32_t window_begin() const;
   // CHECKs that the position is exact and that no update is due before it.
@@ -90,8 +88,8 @@ class FarHistory {
   std::uint32_t next_block() const { return rule_.sink_tokens / rule_.block_tokens + blocks_; }
 
   FarHistoryRule rule_;
-  std::uint32_t blocks_ = 0;      // summarised
-  bool entry_is_free_ = false;    // the merge before the next block is done
+  std::uint32_t blocks_ = 0;    // summarised
+  bool entry_is_free_ = false;  // the merge before the next block is done
 };
 
 // Where a history's far history lies in the pool.
