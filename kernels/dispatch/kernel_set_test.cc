@@ -19,8 +19,8 @@ namespace {
 
 std::vector<const Kernel*> kernels_of(const KernelSet& set) {
   return {set.attention,    set.attention_merge, set.append_kv, set.gather_groups, set.copy_blocks,
-          set.stage_groups, set.linear,          set.embedding, set.add_norm,      set.rotary,
-          set.swiglu,       set.argmax,          set.content,   set.digest};
+          set.stage_groups, set.far_update,      set.linear,    set.embedding,     set.add_norm,
+          set.rotary,       set.swiglu,          set.argmax,    set.content,       set.digest};
 }
 
 TEST(KernelSet, ListsTheBestFirstAndReferenceLast) {

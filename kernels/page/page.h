@@ -72,6 +72,12 @@ struct StageGroupsArgs {
 // Updates far histories (DESIGN 9) as the step descriptor orders, in the order of the list. One
 // item per (layer, kv head): item = layer * kv_heads + head. A history's radii lie in one block of
 // the pool: for each kv head, [entry] of {rho_k, rho_v} as f32, from head_bytes() * head on.
+//
+// The arithmetic is part of the definition, so that engines and the oracle store the same bits from
+// the same keys and values. A block's mean: the sum over its tokens in ascending order, in double,
+// divided by the count. A merge: (count * entry + source_count * source) / (count + source_count),
+// in double, from the stored means. Either is rounded to f32 and then to the KV type. Radii are
+// taken from what is stored, and rounded up so that they never understate.
 struct FarUpdateArgs {
   KvLayout layout;
   std::uint64_t layer_bytes = 0;       // from a layer of the pool to the next

@@ -21,8 +21,9 @@ namespace N_AVX3 {
 const Kernel& append_kv_kernel();
 }  // namespace N_AVX3
 
-// Plain copies of bytes, the same for every target: GatherGroupsArgs, CopyBlocksArgs,
-// StageGroupsArgs.
+// The same for every target: FarUpdateArgs; and plain copies of bytes, GatherGroupsArgs,
+// CopyBlocksArgs, StageGroupsArgs.
+const Kernel& far_update_kernel();
 const Kernel& gather_groups_kernel();
 const Kernel& copy_blocks_kernel();
 const Kernel& stage_groups_kernel();

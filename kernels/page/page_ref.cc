@@ -1,30 +1,11 @@
 #include <cstring>
 
+#include "kernels/page/kv_element.h"
 #include "kernels/page/page.h"
 #include "kernels/page/page_kernels.h"
 
 namespace kvrm {
 namespace {
-
-void store_element(DType dtype, std::byte* place, float value) {
-  if (dtype == DType::f32) {
-    std::memcpy(place, &value, sizeof(value));
-    return;
-  }
-  const std::uint16_t bits = dtype == DType::f16 ? float_to_f16(value) : float_to_bf16(value);
-  std::memcpy(place, &bits, sizeof(bits));
-}
-
-float load_element(DType dtype, const std::byte* place) {
-  if (dtype == DType::f32) {
-    float value = 0;
-    std::memcpy(&value, place, sizeof(value));
-    return value;
-  }
-  std::uint16_t bits = 0;
-  std::memcpy(&bits, place, sizeof(bits));
-  return dtype == DType::f16 ? f16_to_float(bits) : bf16_to_float(bits);
-}
 
 void append_kv(const void* raw_args, std::uint32_t row, WorkerContext& /*worker*/) {
   const auto& args = *static_cast<const AppendKvArgs*>(raw_args);
