@@ -13,6 +13,11 @@ namespace {
 // Wide enough for full row tiles in matrix products, narrow enough for activations to stay small.
 constexpr std::uint32_t kMaxRows = 512;
 
+RowView view_of(const Prefill::Chunk& chunk, std::uint32_t position) {
+  if (chunk.view) return chunk.view(position);
+  return {.length = position + 1, .far = {}};
+}
+
 }  // namespace
 
 std::uint32_t Prefill::rows_for_budget(std::uint32_t prefill_tokens) {
@@ -46,8 +51,9 @@ RowResult Prefill::run(const Chunk& chunk, std::span<const LayerKv> layers) {
     shape.rows = std::min(max_rows_, chunk.count - done);
     shape.first_output_row = shape.rows - 1;
     shape.output_rows = chunk.last && done + shape.rows == chunk.count ? 1 : 0;
-    shape.chunks = static_cast<std::uint32_t>(
-        divide_up(chunk.first + done + shape.rows, model.chunk_tokens()));
+    const RowView longest = view_of(chunk, chunk.first + done + shape.rows - 1);
+    shape.chunks =
+        static_cast<std::uint32_t>(divide_up(longest.length, model.chunk_tokens()));
     fill_rows(chunk, done, shape.rows);
     ops_.clear();
     decoder_.append_step(ops_, shape, rows_, layers);
@@ -64,7 +70,9 @@ void Prefill::fill_rows(const Chunk& chunk, std::uint32_t first, std::uint32_t c
       KVRM_CHECK_LT(input.token, decoder_.model().shape().vocabulary);
     }
     input.position = chunk.first + first + row;
-    input.length = input.position + 1;
+    const RowView view = view_of(chunk, input.position);
+    input.length = view.length;
+    input.far = view.far;
     input.history = chunk.history;
     input.write_slot = chunk.write_slot(input.position);
     input.content_key =

@@ -12,6 +12,12 @@
 
 namespace kvrm {
 
+// How a row sees its history (RowInput); without far history all positions up to its own.
+struct RowView {
+  std::uint32_t length = 0;
+  FarSpan far;
+};
+
 class Prefill {
  public:
   // Chunks of up to max_rows positions.
@@ -30,6 +36,7 @@ class Prefill {
     std::uint32_t prefix_tokens = 0;
     std::span<const TokenId> tokens;  // [count]; empty for attention_only
     std::function<std::uint64_t(std::uint32_t position)> write_slot;
+    std::function<RowView(std::uint32_t position)> view;  // empty: without far history
   };
   // Runs the chunk to its end; a longer one is cut into pieces of max_rows. The result's slot is
   // left 0; it is empty unless the chunk is the last one.

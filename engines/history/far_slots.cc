@@ -7,6 +7,10 @@
 
 namespace kvrm {
 
+std::uint64_t FarChanges::count(FarUpdateKind kind) const {
+  return static_cast<std::uint64_t>(std::ranges::count(updates, kind, &FarUpdate::kind));
+}
+
 FarSlots::FarSlots(const FarHistoryRule& rule, std::uint32_t tile_tokens, std::uint32_t slots,
                    BlockPager& pager)
     : rule_(rule), tile_tokens_(tile_tokens), pager_(pager), slots_(slots) {}
@@ -159,6 +163,15 @@ void FarSlots::rebuild_table(Slot& slot, std::uint32_t last) {
                      std::equal(slot.table.begin(), old_end, scratch_.begin());
   if (!grown) ++slot.version;
   slot.table.assign(scratch_.begin(), scratch_.end());
+}
+
+std::uint32_t FarSlots::run_count(SlotIndex slot) const {
+  const std::vector<BlockIndex>& table = slots_[slot].table;
+  std::uint32_t runs = 0;
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    runs += i == 0 || table[i] != table[i - 1] + 1 ? 1 : 0;
+  }
+  return runs;
 }
 
 std::size_t FarSlots::bytes() const {

@@ -37,6 +37,9 @@ struct FarChanges {
     updates.clear();
     biases.clear();
   }
+  std::uint64_t summaries() const { return count(FarUpdateKind::summarise); }
+  std::uint64_t merges() const { return count(FarUpdateKind::merge); }
+  std::uint64_t count(FarUpdateKind kind) const;
 };
 
 class FarSlots {
@@ -60,6 +63,8 @@ class FarSlots {
   // pager at once, so in a step its fence must have begun. Then makes sure that everything up to
   // `last` has its place: the last position before the next call, below next_due().
   void advance(SlotIndex slot, std::uint32_t position, std::uint32_t last, FarChanges& changes);
+  // Takes up what the pager has changed by itself since (compaction); `last` as advance() was told.
+  void settle(SlotIndex slot, std::uint32_t last) { rebuild_table(slots_[slot], last); }
   // First position before whose query something is due.
   std::uint32_t next_due(SlotIndex slot) const { return slots_[slot].far->next_due(); }
 
@@ -74,6 +79,8 @@ class FarSlots {
   // block * block_tokens + offset of an exact position.
   std::uint64_t write_slot(SlotIndex slot, std::uint32_t position) const;
   std::uint32_t positions(SlotIndex slot) const { return slots_[slot].positions; }
+  // Runs in the table; the gap starts a new one.
+  std::uint32_t run_count(SlotIndex slot) const;
   std::size_t bytes() const;
 
  private:

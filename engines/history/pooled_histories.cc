@@ -10,12 +10,32 @@
 namespace kvrm {
 namespace {
 
+FarHistoryRule far_rule(const EngineSpec& spec) {
+  FarHistoryRule rule = spec.options.far_history;
+  rule.block_tokens = spec.options.block_tokens;
+  return rule;
+}
+
 PagerSpec pager_spec(const EngineSpec& spec, const PoolPlan& plan) {
+  const bool far = spec.options.far_history.enabled;
   return {.blocks = plan.pool_blocks,
           .block_tokens = plan.layout.block_tokens,
-          .max_histories = plan.slots,
+          .max_histories = plan.slots * (far ? FarSlots::kHistoriesPerSlot : 1),
           .max_blocks_per_history = plan.max_blocks_per_history,
           .placement = spec.options.placement};
+}
+
+EngineInfo engine_info(const EngineSpec& spec, const PoolPlan& plan) {
+  const FarHistoryRule rule = far_rule(spec);
+  EngineInfo info{.kind = spec.kind,
+                  .label = spec.label,
+                  .slots = plan.slots,
+                  .max_history_tokens = plan.max_length};
+  info.exact = !rule.enabled;
+  // A block that leaves the window must be its history's own.
+  info.can_fork = !rule.enabled;
+  if (rule.enabled) info.far_history = rule;
+  return info;
 }
 
 }  // namespace
@@ -25,35 +45,27 @@ Result<PooledHistories> PooledHistories::make(const EngineSpec& spec, const Pool
                                               Device& device) {
   Result<KvPool> pool = KvPool::make(plan, device);
   if (!pool) return tl::unexpected(pool.error());
-  Result<Prefill> prefill =
-      Prefill::make(model, kernels, device, Prefill::rows_for_budget(spec.budget.prefill_tokens));
+  Result<HistoryPrefill> prefill =
+      HistoryPrefill::make(spec, plan, *pool, model, kernels, device);
   if (!prefill) return tl::unexpected(prefill.error());
-  Result<Buffer> table =
-      device.allocate(MemoryPurpose::metadata, plan.max_blocks_per_history * sizeof(BlockIndex));
-  if (!table) return tl::unexpected(table.error());
-  return PooledHistories(spec, plan, std::move(*pool), std::move(*prefill), std::move(*table));
+  return PooledHistories(spec, plan, model.shape().tile_tokens, std::move(*pool),
+                         std::move(*prefill));
 }
 
-PooledHistories::PooledHistories(const EngineSpec& spec, const PoolPlan& plan, KvPool pool,
-                                 Prefill prefill, Buffer prefill_table)
-    : info_{.kind = spec.kind,
-            .label = spec.label,
-            .slots = plan.slots,
-            .max_history_tokens = plan.max_length},
+PooledHistories::PooledHistories(const EngineSpec& spec, const PoolPlan& plan,
+                                 std::uint32_t tile_tokens, KvPool pool, HistoryPrefill prefill)
+    : info_(engine_info(spec, plan)),
       plan_(plan),
       pool_(std::move(pool)),
-      pager_(pager_spec(spec, plan)),
+      pager_(std::make_unique<BlockPager>(pager_spec(spec, plan))),
       watermark_blocks_(static_cast<std::uint32_t>(
           std::ceil(spec.options.watermark * static_cast<double>(plan.pool_blocks)))),
+      compaction_blocks_(static_cast<std::uint32_t>(std::min<std::uint64_t>(
+          spec.options.compaction_bytes_per_step / plan.block_bytes(), plan.pool_blocks))),
       prefill_(std::move(prefill)),
-      prefill_table_(std::move(prefill_table)),
       slots_(plan.slots) {
-  const KvSource source{.addressing = KvAddressing::table,
-                        .prefetch_runs = spec.options.prefetch == Prefetch::run ? 1U : 0U,
-                        .block_table = prefill_table_.as<BlockIndex>().data(),
-                        .table_stride = plan.max_blocks_per_history};
-  for (std::uint32_t layer = 0; layer < plan.layers; ++layer) {
-    prefill_layers_.push_back(layer_kv(layer, source));
+  if (spec.options.far_history.enabled) {
+    far_.emplace(far_rule(spec), tile_tokens, plan.slots, *pager_);
   }
 }
 
@@ -67,25 +79,58 @@ bool PooledHistories::admit(const Admission& admission) {
   Slot& slot = slots_[admission.slot];
   KVRM_CHECK(!slot.used);
   KVRM_CHECK(admission.token_count > 0 && admission.token_count <= plan_.max_length);
-  const std::uint64_t blocks = divide_up(admission.token_count, plan_.layout.block_tokens);
-  // The watermark keeps room for running requests to grow; where none runs it must not keep a
-  // request out that fits alone.
-  const std::uint64_t kept = pager_.open_histories() > 0 ? watermark_blocks_ : 0;
-  if (blocks + kept > pager_.free_blocks()) {
+  if (!take_memory(admission, slot)) {
     ++counters_.allocation_failures;
     return false;
   }
   slot.used = true;
-  slot.history = *pager_.open();
-  slot.prompt_tokens = admission.token_count;
-  slot.computed = 0;
+  ++used_slots_;
   slot.content_key = admission.content_key;
   slot.prefix_key = admission.prefix_key;
   slot.prefix_tokens = admission.prefix_tokens;
+  return true;
+}
+
+bool PooledHistories::take_memory(const Admission& admission, Slot& slot) {
+  if (admission.fork_from) {
+    if (!has_room_for(1)) return false;  // the block of its first own position
+    fork(admission, slot);
+    return true;
+  }
+  const std::uint64_t blocks =
+      far_ ? far_->blocks_to_open(admission.token_count)
+           : divide_up(admission.token_count, plan_.layout.block_tokens);
+  if (!has_room_for(blocks)) return false;
+  if (far_) {
+    far_->open(admission.slot, admission.token_count);
+  } else {
+    slot.history = *pager_->open();
+    KVRM_CHECK(pager_->append(slot.history, admission.token_count) == PagerOutcome::ok);
+  }
+  slot.prompt_tokens = admission.token_count;
+  slot.computed = 0;
   slot.last_token = kNoToken;
   slot.tokens.assign(admission.tokens.begin(), admission.tokens.end());
-  KVRM_CHECK(pager_.append(slot.history, admission.token_count) == PagerOutcome::ok);
   return true;
+}
+
+// The watermark keeps room for running requests to grow; where none runs it must not keep a
+// request out that fits alone.
+bool PooledHistories::has_room_for(std::uint64_t blocks) const {
+  const std::uint64_t kept = used_slots_ > 0 ? watermark_blocks_ : 0;
+  return blocks + kept <= pager_->free_blocks();
+}
+
+void PooledHistories::fork(const Admission& admission, Slot& slot) {
+  const Slot& source = slots_[*admission.fork_from];
+  const std::uint32_t shared = admission.token_count - 1;
+  KVRM_CHECK(info_.can_fork && source.used && shared > 0);
+  KVRM_CHECK_LE(source.prompt_tokens, source.computed);
+  KVRM_CHECK_LE(shared, source.computed);
+  slot.history = *pager_->fork(source.history, shared);
+  slot.prompt_tokens = slot.computed = shared;
+  slot.last_token = admission.tokens.empty() ? kNoToken : admission.tokens.back();
+  slot.tokens.clear();
 }
 
 std::span<const RowResult> PooledHistories::prefill(const PrefillChunk& chunk) {
@@ -94,22 +139,7 @@ std::span<const RowResult> PooledHistories::prefill(const PrefillChunk& chunk) {
   KVRM_CHECK_EQ(chunk.first, slot.computed);
   KVRM_CHECK_LE(chunk.count, slot.prompt_tokens - chunk.first);
   KVRM_CHECK_EQ(chunk.last, chunk.first + chunk.count == slot.prompt_tokens);
-  const std::span<BlockIndex> row = prefill_table_.as<BlockIndex>();
-  const std::span<const BlockIndex> blocks = pager_.table(slot.history);
-  std::copy(blocks.begin(), blocks.end(), row.begin());
-  std::fill(row.begin() + static_cast<std::ptrdiff_t>(blocks.size()), row.end(), 0);
-  const std::span<const TokenId> tokens(slot.tokens);
-  const RowResult result = prefill_.run(
-      {.first = chunk.first,
-       .count = chunk.count,
-       .last = chunk.last,
-       .history = 0,
-       .content_key = slot.content_key,
-       .prefix_key = slot.prefix_key,
-       .prefix_tokens = slot.prefix_tokens,
-       .tokens = tokens.empty() ? tokens : tokens.subspan(chunk.first, chunk.count),
-       .write_slot = [&](std::uint32_t position) { return write_slot(slot, position); }},
-      prefill_layers_);
+  const RowResult result = far_ ? prefill_far(slot, chunk) : prefill_plain(slot, chunk);
   slot.computed += chunk.count;
   if (!chunk.last) return {};
   slot.last_token = result.token;
@@ -118,12 +148,60 @@ std::span<const RowResult> PooledHistories::prefill(const PrefillChunk& chunk) {
   return {&prefill_result_, 1};
 }
 
+Prefill::Chunk PooledHistories::piece_of(const Slot& slot, std::uint32_t first,
+                                         std::uint32_t count) const {
+  const std::span<const TokenId> tokens(slot.tokens);
+  return {.first = first,
+          .count = count,
+          .last = first + count == slot.prompt_tokens,
+          .history = 0,
+          .content_key = slot.content_key,
+          .prefix_key = slot.prefix_key,
+          .prefix_tokens = slot.prefix_tokens,
+          .tokens = tokens.empty() ? tokens : tokens.subspan(first, count),
+          .write_slot = [this, &slot](std::uint32_t p) { return write_slot(slot, p); },
+          .view = {}};
+}
+
+RowResult PooledHistories::prefill_plain(const Slot& slot, const PrefillChunk& chunk) {
+  return prefill_.run(piece_of(slot, chunk.first, chunk.count), pager_->table(slot.history));
+}
+
+// Piece by piece, so that every row of a piece sees the same entries.
+RowResult PooledHistories::prefill_far(const Slot& slot, const PrefillChunk& chunk) {
+  const SlotIndex index = index_of(slot);
+  if (chunk.first == 0) prefill_.begin_history();
+  RowResult result;
+  const std::uint32_t end = chunk.first + chunk.count;
+  for (std::uint32_t first = chunk.first; first < end;) {
+    // One block a query: what is due before `first` ends where the next one becomes due.
+    const std::uint32_t due = far_->next_due(index);
+    const std::uint32_t last =
+        std::min(end, first < due ? due : due + plan_.layout.block_tokens) - 1;
+    far_changes_.clear();
+    far_->advance(index, first, last, far_changes_);
+    counters_.far_summaries += far_changes_.summaries();
+    counters_.far_merges += far_changes_.merges();
+    prefill_.update(far_changes_);
+    Prefill::Chunk piece = piece_of(slot, first, last + 1 - first);
+    piece.view = [this, index](std::uint32_t position) {
+      const FarView view = far_->view(index, position);
+      return RowView{.length = view.length, .far = view.span};
+    };
+    result = prefill_.run(piece, far_->table(index));
+    first = last + 1;
+  }
+  far_changes_.clear();
+  return result;
+}
+
 bool PooledHistories::extend(SlotIndex index) {
   Slot& slot = slots_[index];
   KVRM_CHECK(slot.used && slot.computed >= slot.prompt_tokens);
-  KVRM_CHECK_EQ(pager_.length(slot.history), slot.computed);
+  KVRM_CHECK_EQ(length(index), slot.computed);
   KVRM_CHECK_LT(slot.computed, plan_.max_length);
-  const bool extended = pager_.append(slot.history, 1) == PagerOutcome::ok;
+  const bool extended =
+      far_ ? far_->extend(index) : pager_->append(slot.history, 1) == PagerOutcome::ok;
   counters_.allocation_failures += extended ? 0 : 1;
   return extended;
 }
@@ -131,59 +209,120 @@ bool PooledHistories::extend(SlotIndex index) {
 void PooledHistories::release(SlotIndex index) {
   Slot& slot = slots_[index];
   if (!slot.used) return;
-  KVRM_CHECK(pager_.close(slot.history) == PagerOutcome::ok);
+  if (far_) {
+    far_->close(index);
+  } else {
+    KVRM_CHECK(pager_->close(slot.history) == PagerOutcome::ok);
+  }
   slot.used = false;
+  --used_slots_;
 }
 
 void PooledHistories::begin_step(const StepPlan& step, std::uint32_t rows) {
   KVRM_CHECK_LE(step.slots.size(), rows);
+  pager_->begin_step(++steps_);
+  far_changes_.clear();
   for (const SlotIndex index : step.slots) {
     Slot& slot = slots_[index];
     KVRM_CHECK(slot.used);
-    KVRM_CHECK_EQ(pager_.length(slot.history), slot.computed + 1);
+    KVRM_CHECK_EQ(length(index), slot.computed + 1);
     slot.computed += 1;
-    count_row(slot);
+    if (far_) advance_far(index);
+    count_row(index);
   }
+  if (compaction_blocks_ > 0) compact(step.slots);
   counters_.rows += rows;
   counters_.padding_rows += rows - step.slots.size();
-  pager_.begin_step(++steps_);
+  const SizeHistogram& runs = pager_->runs_by_blocks();
+  for (std::size_t i = 0; i < runs.size(); ++i) runs_by_blocks_[i] += runs[i];
 }
 
-void PooledHistories::count_row(const Slot& slot) {
-  const AttentionWork work = attention_work(slot.computed, 0, plan_.layout.lane_tokens());
+// The blocks that entries and updates name are those before compaction, whose copies come after.
+void PooledHistories::advance_far(SlotIndex index) {
+  const std::uint32_t position = slots_[index].computed - 1;
+  const std::uint64_t summaries = far_changes_.summaries();
+  const std::uint64_t merges = far_changes_.merges();
+  far_->advance(index, position, position, far_changes_);
+  counters_.far_summaries += far_changes_.summaries() - summaries;
+  counters_.far_merges += far_changes_.merges() - merges;
+}
+
+void PooledHistories::compact(std::span<const SlotIndex> slots) {
+  pager_->compact(compaction_blocks_);
+  if (!far_) return;
+  for (const SlotIndex slot : slots) far_->settle(slot, slots_[slot].computed - 1);
+}
+
+void PooledHistories::count_row(SlotIndex index) {
+  const DecodeRow row = decode_row(index);
+  const AttentionWork work = attention_work(row.length, 0, plan_.layout.lane_tokens(), row.far);
   counters_.attended_positions += work.attended;
   counters_.masked_positions += work.masked;
   counters_.kv_read_bytes += work.attended * plan_.token_bytes;
-  counters_.blocks += pager_.table(slot.history).size();
-  counters_.groups_minimum += pager_.run_count(slot.history);
+  counters_.blocks += table(index).size();
+  counters_.groups_minimum += far_ ? far_->run_count(index)
+                                   : pager_->run_count(slots_[index].history);
 }
 
 DecodeRow PooledHistories::decode_row(SlotIndex index) const {
   const Slot& slot = slots_[index];
-  return {.token = slot.last_token,
-          .length = slot.computed,
-          .write_slot = write_slot(slot, slot.computed - 1),
-          .content_key = slot.content_key};
+  const std::uint32_t position = slot.computed - 1;
+  DecodeRow row{.token = slot.last_token,
+                .position = position,
+                .length = slot.computed,
+                .write_slot = write_slot(slot, position),
+                .content_key = slot.content_key};
+  if (far_) {
+    const FarView view = far_->view(index, position);
+    row.length = view.length;
+    row.far = view.span;
+  }
+  return row;
 }
 
 void PooledHistories::finish_step(std::span<const RowResult> rows) {
   for (const RowResult& row : rows) slots_[row.slot].last_token = row.token;
-  pager_.complete_step(steps_);
+  pager_->complete_step(steps_);
+}
+
+std::uint32_t PooledHistories::length(SlotIndex slot) const {
+  return far_ ? far_->positions(slot) : pager_->length(slots_[slot].history);
+}
+
+std::span<const BlockIndex> PooledHistories::table(SlotIndex slot) const {
+  return far_ ? far_->table(slot) : pager_->table(slots_[slot].history);
+}
+
+std::uint64_t PooledHistories::table_version(SlotIndex slot) const {
+  return far_ ? far_->version(slot) : pager_->version(slots_[slot].history);
 }
 
 std::uint64_t PooledHistories::write_slot(const Slot& slot, std::uint32_t position) const {
+  if (far_) return far_->write_slot(index_of(slot), position);
   const std::uint32_t block_tokens = plan_.layout.block_tokens;
-  const BlockIndex block = pager_.table(slot.history)[position / block_tokens];
+  const BlockIndex block = pager_->table(slot.history)[position / block_tokens];
   return std::uint64_t{block} * block_tokens + position % block_tokens;
+}
+
+EngineCounters PooledHistories::counters() const {
+  EngineCounters counters = counters_;
+  const PagerCounters pager = pager_->counters();
+  counters.forks = pager.forks;
+  counters.copy_on_writes = pager.copy_on_writes;
+  counters.compacted_blocks = pager.compacted_blocks;
+  const MapCounters maps = pool_.map_counters();
+  counters.map_calls = maps.calls;
+  counters.mapped_bytes = maps.bytes;
+  return counters;
 }
 
 MemoryUsage PooledHistories::memory() const {
   return {.reserved_bytes = plan_.pool_bytes() + plan_.view_bytes(),
-          .allocated_bytes = pager_.live_blocks() * plan_.block_bytes(),
-          .live_bytes = pager_.live_tokens() * plan_.token_bytes,
+          .allocated_bytes = pager_->live_blocks() * plan_.block_bytes(),
+          .live_bytes = pager_->live_tokens() * plan_.token_bytes,
           .staging_bytes = plan_.view_bytes(),
           .graph_bytes = 0,
-          .metadata_bytes = pager_.bytes() + prefill_table_.bytes()};
+          .metadata_bytes = pager_->bytes() + prefill_.bytes() + (far_ ? far_->bytes() : 0)};
 }
 
 }  // namespace kvrm
