@@ -53,7 +53,8 @@ void write_groups(KvGroup* to, const TableEdit& edit, const std::uint64_t* value
 template <class T>
 void write_list(T* to, std::uint32_t& count, std::span<const T> list) {
   std::copy(list.begin(), list.end(), to);
-  std::fill(to + list.size(), to + std::max<std::size_t>(count, list.size()), T());
+  // Zeros, which is not what every list's default is.
+  if (list.size() < count) std::memset(to + list.size(), 0, (count - list.size()) * sizeof(T));
   count = static_cast<std::uint32_t>(list.size());
 }
 
