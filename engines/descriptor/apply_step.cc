@@ -64,8 +64,9 @@ void apply_image(const RecordView& record, const ApplyStepArgs& args) {
     TokenId token = 0;
     std::memcpy(&token, carried + row * sizeof(TokenId), sizeof(TokenId));
     if (token == kKeptToken) continue;
-    tokens[row] = token != kSampledToken ? token : args.sampled == nullptr ? kNoToken
-                                                                           : args.sampled[row];
+    tokens[row] = token != kSampledToken    ? token
+                  : args.sampled == nullptr ? kNoToken
+                                            : args.sampled[row];
   }
   std::memcpy(args.image + offset + bytes, carried + bytes,
               record.header.image_bytes - offset - bytes);

@@ -72,8 +72,7 @@ bool slot_edit_fits(const SlotEdit& edit, const StepLimits& limits) {
   return (edit.flags & kTokenGiven) != 0 && edit.token == kNoToken && row_is_empty(row);
 }
 
-bool table_edit_fits(const TableEdit& edit, const std::uint64_t* values,
-                     const StepLimits& limits) {
+bool table_edit_fits(const TableEdit& edit, const std::uint64_t* values, const StepLimits& limits) {
   const StepImageShape& shape = limits.shape;
   if (edit.slot >= shape.slots || edit.count == 0) return false;
   const std::uint64_t end = std::uint64_t{edit.index} + edit.count;
@@ -143,10 +142,9 @@ bool block_copies_disjoint(std::span<const BlockCopy> copies) {
   }
   return std::none_of(copies.begin(), copies.end(), [&](const BlockCopy& copy) {
     // The last destination that begins before this source ends is the only one that can meet it.
-    const auto after = std::lower_bound(copies.begin(), copies.end(), copy.source + copy.blocks,
-                                        [](const BlockCopy& other, BlockIndex end) {
-                                          return other.destination < end;
-                                        });
+    const auto after = std::lower_bound(
+        copies.begin(), copies.end(), copy.source + copy.blocks,
+        [](const BlockCopy& other, BlockIndex end) { return other.destination < end; });
     if (after == copies.begin()) return false;
     const BlockCopy& near = *std::prev(after);
     return near.destination + near.blocks > copy.source;
@@ -165,8 +163,7 @@ bool stage_copies_disjoint(std::span<const StageCopy> copies) {
 
 bool copies_disjoint(const RecordView& record, const StepLimits& limits) {
   if (record.header.kind == CommitKind::edits) {
-    return block_copies_disjoint(record.block_copies) &&
-           stage_copies_disjoint(record.stage_copies);
+    return block_copies_disjoint(record.block_copies) && stage_copies_disjoint(record.stage_copies);
   }
   const StepImage image = place_step_image(const_cast<std::byte*>(record.image), limits.shape);
   return block_copies_disjoint({image.block_copies, image.counts->block_copies}) &&

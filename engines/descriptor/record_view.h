@@ -40,7 +40,7 @@ bool for_each_table_edit(std::span<const std::uint64_t> words, const Visit& visi
     constexpr std::size_t kEditWords = sizeof(TableEdit) / sizeof(std::uint64_t);
     if (words.size() < kEditWords) return false;
     TableEdit edit;
-    std::memcpy(&edit, words.data(), sizeof(edit));
+    std::memcpy(static_cast<void*>(&edit), words.data(), sizeof(edit));
     const std::size_t total = kEditWords + value_words(edit);
     if (words.size() < total) return false;
     if (!visit(edit, words.data() + kEditWords)) return false;

@@ -54,7 +54,9 @@ template <class T>
 void write_list(T* to, std::uint32_t& count, std::span<const T> list) {
   std::copy(list.begin(), list.end(), to);
   // Zeros, which is not what every list's default is.
-  if (list.size() < count) std::memset(to + list.size(), 0, (count - list.size()) * sizeof(T));
+  if (list.size() < count) {
+    std::memset(static_cast<void*>(to + list.size()), 0, (count - list.size()) * sizeof(T));
+  }
   count = static_cast<std::uint32_t>(list.size());
 }
 
@@ -116,6 +118,18 @@ void write_lists(const StepImage& image, const StepLists& lists) {
   write_list(image.stage_copies, counts.stage_copies, lists.stage_copies);
   write_list(image.far_updates, counts.far_updates, lists.far_updates);
   counts.stage_all = lists.stage_all ? 1 : 0;
+}
+
+std::vector<std::byte> resolved_image(std::span<const std::byte> shadow,
+                                      const StepImageShape& shape,
+                                      std::span<const TokenId> consumed) {
+  std::vector<std::byte> image(shadow.begin(), shadow.end());
+  TokenId* tokens = place_row_arrays(image.data(), shape.slots).token;
+  for (std::uint32_t slot = 0; slot < shape.slots; ++slot) {
+    const bool known = tokens[slot] != kSampledToken && tokens[slot] != kKeptToken;
+    if (!known) tokens[slot] = consumed[slot];
+  }
+  return image;
 }
 
 SlotEdit inactive_slot(SlotIndex slot) { return {.slot = slot, .flags = kTokenGiven}; }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "engines/decoder/row_arrays.h"
 #include "engines/descriptor/step_limits.h"
@@ -65,6 +66,12 @@ struct StepLists {
 };
 // Replaces those of the step before. Costs what both steps' lists hold.
 void write_lists(const StepImage& image, const StepLists& lists);
+
+// An image as the host's shadow has it, with the tokens that only the device knew put in:
+// `consumed` [slots] by each row.
+std::vector<std::byte> resolved_image(std::span<const std::byte> shadow,
+                                      const StepImageShape& shape,
+                                      std::span<const TokenId> consumed);
 
 // The edit that empties a slot's row.
 SlotEdit inactive_slot(SlotIndex slot);

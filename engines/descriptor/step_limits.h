@@ -9,8 +9,8 @@ namespace kvrm {
 
 struct StepImageShape {
   std::uint32_t slots = 0;
-  std::uint32_t max_blocks = 0;  // of one history, hence groups and far-history entries too
-  std::uint32_t max_chunks = 0;  // attention chunks that begin in max_blocks blocks
+  std::uint32_t max_blocks = 0;          // of one history, hence groups and far-history entries too
+  std::uint32_t max_chunks = 0;          // attention chunks that begin in max_blocks blocks
   std::uint32_t extra_block_copies = 0;  // in one step, beyond one a slot
   std::uint32_t max_stage_copies = 0;    // in one step; more become stage_all
 

@@ -79,9 +79,9 @@ TEST(GroupTable, AnAppendedBlockEditsOneGroupEntry) {
   EXPECT_EQ(edits.count(), 2U);  // a chunk begins, in group 0
   edits.clear();
   table.append(1, std::vector<BlockIndex>{3}, edits);
-  EXPECT_THAT(edits.words(), ::testing::ElementsAreArray(edit_words(
-                                 {.slot = 1, .count = 1, .index = 1, .logical = 3},
-                                 {pack_group(3, 1)})));
+  EXPECT_THAT(edits.words(),
+              ::testing::ElementsAreArray(edit_words(
+                  {.slot = 1, .count = 1, .index = 1, .logical = 3}, {pack_group(3, 1)})));
   EXPECT_EQ(table.groups_by_blocks()[0], 1U);
   EXPECT_EQ(table.groups_by_blocks()[1], 1U);
   edits.clear();
@@ -99,9 +99,9 @@ TEST(GroupTable, AReplacementEditsWhatDiffers) {
   table.append(0, std::vector<BlockIndex>{4, 5, 9, 1}, edits);
   edits.clear();
   table.replace(0, std::vector<BlockIndex>{4, 5, 7, 1}, edits);
-  EXPECT_THAT(edits.words(), ::testing::ElementsAreArray(edit_words(
-                                 {.slot = 0, .count = 1, .index = 1, .logical = 2},
-                                 {pack_group(7, 1)})));
+  EXPECT_THAT(edits.words(),
+              ::testing::ElementsAreArray(edit_words(
+                  {.slot = 0, .count = 1, .index = 1, .logical = 2}, {pack_group(7, 1)})));
   edits.clear();
   table.replace(0, std::vector<BlockIndex>{4, 5, 7, 1}, 4, edits);
   EXPECT_TRUE(edits.empty());
@@ -116,10 +116,9 @@ TEST(TableEdits, EntriesThatFollowEachOtherAreOneEdit) {
   edits.set_value(3, StepTable::far_bias, 5, 10);
   edits.set_value(3, StepTable::far_bias, 6, 11);
   edits.set_value(3, StepTable::far_bias, 7, 12);
-  EXPECT_THAT(edits.words(),
-              ::testing::ElementsAreArray(edit_words(
-                  {.slot = 3, .table = StepTable::far_bias, .count = 3, .index = 5},
-                  {10 | std::uint64_t{11} << 32, 12})));
+  EXPECT_THAT(edits.words(), ::testing::ElementsAreArray(edit_words(
+                                 {.slot = 3, .table = StepTable::far_bias, .count = 3, .index = 5},
+                                 {10 | std::uint64_t{11} << 32, 12})));
   edits.set_value(3, StepTable::far_bias, 9, 13);
   edits.set_value(4, StepTable::far_bias, 10, 13);
   edits.set_value(4, StepTable::chunk_group, 11, 13);

@@ -35,13 +35,13 @@ void GroupTable::append(SlotIndex slot, std::span<const BlockIndex> blocks, Tabl
   const std::uint32_t last_ends = state.blocks;
   add_blocks(slot, blocks);
   // The last group before has changed where the next one does not begin at its end.
-  const bool grew = groups > 0 && (state.groups == groups ||
-                                   groups_of(slot)[groups].logical != last_ends);
+  const bool grew =
+      groups > 0 && (state.groups == groups || groups_of(slot)[groups].logical != last_ends);
   emit_appended(slot, grew ? groups - 1 : groups, edits);
 }
 
-void GroupTable::replace(SlotIndex slot, std::span<const BlockIndex> table,
-                         std::uint32_t unchanged, TableEdits& edits) {
+void GroupTable::replace(SlotIndex slot, std::span<const BlockIndex> table, std::uint32_t unchanged,
+                         TableEdits& edits) {
   const SlotGroups& state = slots_[slot];
   KVRM_CHECK(unchanged <= state.blocks && unchanged <= table.size());
   const Group* groups = groups_of(slot);
@@ -61,9 +61,9 @@ std::uint32_t GroupTable::last_group_within(SlotIndex slot, std::uint32_t blocks
   if (blocks == 0 || state.groups == 0) return 0;
   if (blocks > state.last_logical) return state.groups - 1;
   const Group* groups = groups_of(slot);
-  const Group* after = std::lower_bound(
-      groups, groups + state.groups, blocks,
-      [](const Group& group, std::uint32_t end) { return group.logical < end; });
+  const Group* after =
+      std::lower_bound(groups, groups + state.groups, blocks,
+                       [](const Group& group, std::uint32_t end) { return group.logical < end; });
   return static_cast<std::uint32_t>(after - groups) - 1;
 }
 
@@ -88,8 +88,7 @@ void GroupTable::cut(SlotIndex slot, std::uint32_t blocks, std::uint32_t group) 
   const Group previous = group == 0 ? Group() : groups[group - 1];
   state.last_logical = previous.logical;
   state.last_physical = previous.physical;
-  state.stream = {border.stream_before,
-                  previous.physical + (border.logical - previous.logical)};
+  state.stream = {border.stream_before, previous.physical + (border.logical - previous.logical)};
   if (blocks > border.logical) add_run(slot, border.physical, blocks - border.logical);
 }
 
@@ -189,10 +188,9 @@ void GroupTable::emit_changed_groups(SlotIndex slot, const Before& before, Table
     const bool same = i < before.groups && old->physical == group.physical &&
                       old->logical == group.logical && (old + 1)->logical == end;
     if (!same) {
-      edits.set_group(slot, i,
-                      {.logical = group.logical,
-                       .physical = group.physical,
-                       .blocks = end - group.logical});
+      edits.set_group(
+          slot, i,
+          {.logical = group.logical, .physical = group.physical, .blocks = end - group.logical});
     }
     ++old;
   }
@@ -204,8 +202,7 @@ void GroupTable::emit_changed_chunks(SlotIndex slot, const Before& before, Table
   const Group* groups = groups_of(slot);
   const std::uint64_t tokens = std::uint64_t{state.blocks} * shape_.block_tokens;
   state.chunks = static_cast<std::uint32_t>(divide_up(tokens, shape_.chunk_tokens));
-  const std::uint64_t border =
-      std::uint64_t{old_[0].logical} * shape_.block_tokens;
+  const std::uint64_t border = std::uint64_t{old_[0].logical} * shape_.block_tokens;
   std::uint32_t group = before.first_group;
   std::uint32_t old_group = before.first_group;
   for (auto chunk = static_cast<std::uint32_t>(divide_up(border, shape_.chunk_tokens));

@@ -28,8 +28,7 @@ class StageTrackerTest : public ::testing::Test {
     return result;
   }
 
-  StageTracker tracker_{
-      {.slots = 2, .max_blocks = 8, .block_tokens = 16, .max_group_blocks = 3}};
+  StageTracker tracker_{{.slots = 2, .max_blocks = 8, .block_tokens = 16, .max_group_blocks = 3}};
   std::vector<std::uint32_t> generations_ = std::vector<std::uint32_t>(32);
 };
 
