@@ -93,17 +93,33 @@ class History {
     const std::vector<TokenId> all = tokens(model_, position + 1);
     set_row(arrays, row,
             {all.empty() ? kNoToken : all[position], position, position + 1, kHistory,
-             kv_.write_slot(kHistory, position), kContentKey});
+             kv_.write_slot(kHistory, position), kContentKey, far});
     StepShape shape;
     shape.rows = shape.output_rows = rows;
     shape.chunks = model_.shape().max_chunks();
+    std::vector<LayerKv> layers(kv_.layers().begin(), kv_.layers().end());
+    for (LayerKv& layer : layers) {
+      layer.source.far_bias = far_bias.data();
+      layer.source.far_bias_stride = static_cast<std::uint32_t>(far_bias.size() / 3);
+    }
     OpList ops;
-    decoder.append_step(ops, shape, arrays, kv_.layers());
+    decoder.append_step(ops, shape, arrays, layers);
     for (const Op& op : ops.ops()) device_.launch(op);
     return row_result(decoder.output(), row, 0);
   }
 
   const ContiguousKv& kv() const { return kv_; }
+  // Makes positions [0, end) NaN in every layer.
+  void poison_until(std::uint32_t end) {
+    for (std::uint32_t layer = 0; layer < model_.shape().layers; ++layer) {
+      const std::byte* first = kv_.block(layer, kHistory, 0);
+      const auto bytes = static_cast<std::size_t>(kv_.block(layer, kHistory, end) - first);
+      poison(kv_.memory().subspan(static_cast<std::size_t>(first - kv_.memory().data()), bytes));
+    }
+  }
+
+  FarSpan far;                  // of the row that decode() runs
+  std::vector<float> far_bias;  // [3 histories, stride]
 
   std::uint32_t prefix_tokens = 0;  // whose content kPrefixKey names
 
@@ -182,6 +198,41 @@ TEST_P(DecoderTest, GroupsOfRowsDoNotChangeTheResult) {
     results.push_back(bits(history.decode(decoder, arrays, 150, 3, kRows).output));
   }
   EXPECT_EQ(results[0], results[1]);
+}
+
+// The span is the row's own and the biases are its history's, however rows are grouped.
+TEST_P(DecoderTest, RowsBringTheirFarSpans) {
+  constexpr std::uint32_t kRows = 5;
+  History history(*model_, *device_);
+  history.prefill(0, 150, false);
+  const Buffer row_memory =
+      take(device_->allocate(MemoryPurpose::metadata, row_arrays_bytes(kRows)));
+  const RowArrays arrays = place_row_arrays(row_memory.data(), kRows);
+  const auto decode = [&](const FarSpan& far, std::size_t partial_bytes = kPartialBytesMax) {
+    const Decoder decoder =
+        take(Decoder::make(*model_, kernels(), *device_, kRows, kRows, partial_bytes));
+    poison(decoder.activations());
+    history.far = far;
+    return bits(history.decode(decoder, arrays, 150, 3, kRows).output);
+  };
+  const auto plain = decode({});
+  const FarSpan entries{.first = 16, .entries = 48, .window = 64};
+  constexpr std::uint32_t kStride = 50;
+  history.far_bias.assign(3 * kStride, std::numeric_limits<float>::quiet_NaN());
+  const auto biases = history.far_bias.begin() + History::kHistory * kStride;
+  std::fill_n(biases, entries.entries, 0.0F);
+  EXPECT_EQ(decode(entries), plain);
+  std::fill_n(biases, 7, 1.5F);
+  const auto biased = decode(entries);
+  EXPECT_NE(biased, plain);
+  EXPECT_EQ(decode(entries, 1), biased);
+
+  const FarSpan window{.first = 0, .entries = 0, .window = 64};
+  const auto windowed = decode(window);
+  EXPECT_NE(windowed, plain);
+  history.poison_until(window.window);
+  EXPECT_EQ(decode(window), windowed);
+  EXPECT_EQ(decode(window, 1), windowed);
 }
 
 TEST_P(DecoderTest, PaddingRowsGiveDefinedNothing) {

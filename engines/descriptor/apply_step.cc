@@ -4,86 +4,110 @@
 #include <atomic>
 #include <cstring>
 
+#include "engines/descriptor/image_check.h"
 #include "engines/descriptor/record_check.h"
-#include "harness/base/hash.h"
+#include "engines/descriptor/record_view.h"
+#include "harness/base/units.h"
+#include "kernels/linear/linear.h"
 
 namespace kvrm {
 namespace {
 
-// A record's parts; its sizes have been checked.
-struct RecordView {
-  StepRecordHeader header;
-  const std::byte* slot_edits = nullptr;
-  const std::byte* table_edits = nullptr;
-  const std::byte* image = nullptr;
-};
-
-template <class T>
-T load(const std::byte* from, std::size_t index) {
-  T value;
-  std::memcpy(&value, from + index * sizeof(T), sizeof(T));
-  return value;
-}
-
-RecordView view_of(const std::byte* record) {
-  RecordView view{.header = load<StepRecordHeader>(record, 0)};
-  view.slot_edits = record + sizeof(StepRecordHeader);
-  view.table_edits = view.slot_edits + view.header.slot_edits * sizeof(SlotEdit);
-  view.image = view.slot_edits;
-  return view;
-}
-
 ApplyStatus check_header(const StepRecordHeader& header, const ApplyStepArgs& args,
                          Epoch published) {
   if (header.magic != kStepRecordMagic) return ApplyStatus::bad_magic;
+  if (header_checksum(header) != header.checksum) return ApplyStatus::bad_checksum;
   if (header.epoch != published || header.epoch != args.channel->applied + 1) {
     return ApplyStatus::bad_epoch;
   }
   return sizes_fit(header, args.limits) ? ApplyStatus::ok : ApplyStatus::bad_size;
 }
 
-bool indexes_fit(const RecordView& view, const StepLimits& limits) {
-  if (view.header.kind == CommitKind::full) return image_fits(view.image, limits);
-  for (std::uint32_t i = 0; i < view.header.slot_edits; ++i) {
-    if (!slot_edit_fits(load<SlotEdit>(view.slot_edits, i), limits)) return false;
-  }
-  for (std::uint32_t i = 0; i < view.header.table_edits; ++i) {
-    if (!table_edit_fits(load<TableEdit>(view.table_edits, i), limits)) return false;
+// Calls visit(row) for every active row that has no edit in the record, until it returns false.
+template <class Visit>
+bool for_each_advancing(const RecordView& record, const ApplyStepArgs& args, const Visit& visit) {
+  if ((record.header.flags & kAdvance) == 0) return true;
+  const RowArrays rows = place_row_arrays(args.image, args.limits.shape.slots);
+  auto edit = record.slot_edits.begin();
+  for (std::uint32_t row = 0; row < args.limits.shape.slots; ++row) {
+    if (edit != record.slot_edits.end() && edit->slot == row) {
+      ++edit;
+    } else if (rows.length[row] != 0 && !visit(rows, row)) {
+      return false;
+    }
   }
   return true;
 }
 
-void apply(const RecordView& view, const ApplyStepArgs& args) {
-  if (view.header.kind == CommitKind::full) {
-    std::memcpy(args.image, view.image, view.header.image_bytes);
-    return;
+bool rows_may_advance(const RecordView& record, const ApplyStepArgs& args) {
+  return for_each_advancing(record, args, [&](const RowArrays& rows, std::uint32_t row) {
+    return may_advance({rows.position[row], rows.length[row], rows.write_slot[row]}, args.limits);
+  });
+}
+
+ApplyStatus check_body(const RecordView& record, const ApplyStepArgs& args) {
+  if (body_checksum(record) != record.header.body_checksum) return ApplyStatus::bad_checksum;
+  if (!indexes_fit(record, args.limits)) return ApplyStatus::bad_index;
+  if (!copies_disjoint(record, args.limits)) return ApplyStatus::bad_overlap;
+  return rows_may_advance(record, args) ? ApplyStatus::ok : ApplyStatus::bad_advance;
+}
+
+// Everything of the carried image but the tokens that only the device knows.
+void apply_image(const RecordView& record, const ApplyStepArgs& args) {
+  const StepImageShape& shape = args.limits.shape;
+  TokenId* tokens = place_row_arrays(args.image, shape.slots).token;
+  const auto offset = static_cast<std::size_t>(reinterpret_cast<std::byte*>(tokens) - args.image);
+  const std::size_t bytes = round_up(shape.slots, kRowTile) * sizeof(TokenId);
+  std::memcpy(args.image, record.image, offset);
+  const std::byte* carried = record.image + offset;
+  for (std::uint32_t row = 0; row < bytes / sizeof(TokenId); ++row) {
+    TokenId token = 0;
+    std::memcpy(&token, carried + row * sizeof(TokenId), sizeof(TokenId));
+    if (token == kKeptToken) continue;
+    tokens[row] = token != kSampledToken    ? token
+                  : args.sampled == nullptr ? kNoToken
+                                            : args.sampled[row];
   }
+  std::memcpy(args.image + offset + bytes, carried + bytes,
+              record.header.image_bytes - offset - bytes);
+}
+
+void apply_edits(const RecordView& record, const ApplyStepArgs& args) {
   const StepImageShape& shape = args.limits.shape;
   const StepImage image = place_step_image(args.image, shape);
-  for (std::uint32_t i = 0; i < view.header.slot_edits; ++i) {
-    const auto edit = load<SlotEdit>(view.slot_edits, i);
+  for_each_advancing(record, args, [&](const RowArrays& rows, std::uint32_t row) {
+    ++rows.position[row];
+    ++rows.length[row];
+    ++rows.write_slot[row];
+    if (args.sampled != nullptr) rows.token[row] = args.sampled[row];
+    return true;
+  });
+  for (const SlotEdit& edit : record.slot_edits) {
     const bool given = (edit.flags & kTokenGiven) != 0 || args.sampled == nullptr;
     write_slot_edit(image, edit, given ? edit.token : args.sampled[edit.slot]);
   }
-  for (std::uint32_t i = 0; i < view.header.table_edits; ++i) {
-    write_table_edit(image, shape, load<TableEdit>(view.table_edits, i));
-  }
+  for_each_table_edit(record.table_words, [&](const TableEdit& edit, const std::uint64_t* values) {
+    write_table_edit(image, shape, edit, values);
+    return true;
+  });
+  write_lists(image, {record.block_copies, record.stage_copies, record.far_updates, false});
 }
 
 ApplyStatus check_and_apply(const ApplyStepArgs& args) {
-  const Epoch published =
-      std::atomic_ref<Epoch>(args.channel->published).load(std::memory_order_acquire);
-  const std::byte* record = args.channel->records[published % 2];
-  const auto header = load<StepRecordHeader>(record, 0);
-  const ApplyStatus status = check_header(header, args, published);
-  if (status != ApplyStatus::ok) return status;
-  if (record_checksum(record, record_bytes(header)) != header.checksum) {
-    return ApplyStatus::bad_checksum;
+  CommitChannel& channel = *args.channel;
+  const Epoch published = std::atomic_ref<Epoch>(channel.published).load(std::memory_order_acquire);
+  const std::byte* memory = channel.records[published % 2];
+  const ApplyStatus header = check_header(record_header(memory), args, published);
+  if (header != ApplyStatus::ok) return header;
+  const RecordView record = record_view(memory);
+  const ApplyStatus body = check_body(record, args);
+  if (body != ApplyStatus::ok) return body;
+  if (record.header.kind == CommitKind::full) {
+    apply_image(record, args);
+  } else {
+    apply_edits(record, args);
   }
-  const RecordView view = view_of(record);
-  if (!indexes_fit(view, args.limits)) return ApplyStatus::bad_index;
-  apply(view, args);
-  args.channel->applied = published;
+  std::atomic_ref<Epoch>(channel.applied).store(published, std::memory_order_release);
   return ApplyStatus::ok;
 }
 
@@ -112,21 +136,27 @@ const char* apply_status_name(ApplyStatus status) {
       return "bad checksum";
     case ApplyStatus::bad_index:
       return "bad index";
+    case ApplyStatus::bad_overlap:
+      return "bad overlap";
+    case ApplyStatus::bad_advance:
+      return "bad advance";
   }
   return "unknown";
 }
 
 std::size_t record_capacity(const StepLimits& limits) {
-  const std::size_t edits = limits.shape.slots * sizeof(SlotEdit) +
-                            std::size_t{limits.max_table_edits} * sizeof(TableEdit);
-  return sizeof(StepRecordHeader) + std::max(edits, step_image_bytes(limits.shape));
+  const StepImageShape& shape = limits.shape;
+  const std::size_t edits = shape.slots * sizeof(SlotEdit) + limits.max_table_bytes +
+                            shape.max_block_copies() * sizeof(BlockCopy) +
+                            shape.max_stage_copies * sizeof(StageCopy) +
+                            shape.max_far_updates() * sizeof(FarUpdate);
+  return sizeof(StepRecordHeader) + std::max(edits, step_image_bytes(shape));
 }
 
-std::uint64_t record_checksum(const std::byte* record, std::size_t bytes) {
-  auto header = load<StepRecordHeader>(record, 0);
-  header.checksum = 0;
-  const std::uint64_t seed = hash_bytes(std::as_bytes(std::span(&header, 1)));
-  return hash_bytes({record + sizeof(header), bytes - sizeof(header)}, seed);
+std::uint64_t default_max_table_bytes(const StepImageShape& shape) {
+  const std::size_t slot_edits = shape.slots * sizeof(SlotEdit);
+  const std::size_t image = step_image_bytes(shape);
+  return image > slot_edits ? (image - slot_edits) / 8 * 8 : 0;
 }
 
 }  // namespace kvrm

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "engines/descriptor/step_image.h"
+#include "engines/descriptor/step_limits.h"
 #include "harness/device/device.h"
 
 namespace kvrm {
@@ -15,9 +16,11 @@ enum class ApplyStatus : std::uint32_t {
   ok = 0,
   bad_magic,
   bad_epoch,  // stale, or not the one after the last applied
-  bad_size,   // counts that do not fit the record's capacity, unknown kind, or copies
+  bad_size,   // unknown kind or flags, or counts that do not fit the record's capacity
   bad_checksum,
-  bad_index,  // a slot, entry, block, length or token outside its range
+  bad_index,    // a slot, entry, block, length or token outside its range, or edits out of order
+  bad_overlap,  // a copy writes what another one reads or writes
+  bad_advance,  // a row would leave its block, or its history's bounds
 };
 const char* apply_status_name(ApplyStatus status);
 
@@ -29,25 +32,8 @@ struct CommitChannel {
   Epoch applied = 0;    // written by the device: epoch of the last record that it accepted
   ApplyStatus status = ApplyStatus::ok;  // of the last replay, written by the device
   std::uint32_t reserved = 0;
-  std::byte* records[2] = {};  // [record_capacity] each
+  std::byte* records[2] = {};  // [record_capacity] each, aligned to 8 bytes
 };
-
-// What a record may refer to.
-struct StepLimits {
-  StepImageShape shape;
-  std::uint32_t max_table_edits = 0;
-  std::uint32_t pool_blocks = 0;
-  std::uint32_t block_tokens = 0;
-  std::uint32_t max_length = 0;  // positions of a history
-  std::uint32_t vocabulary = 0;  // 0: attention_only, where the only token is kNoToken
-  std::uint32_t reserved = 0;
-};
-
-// Bytes that the largest record of either kind takes.
-std::size_t record_capacity(const StepLimits& limits);
-
-// Checksum of a record of `bytes` bytes: over every byte with the checksum field taken as zero.
-std::uint64_t record_checksum(const std::byte* record, std::size_t bytes);
 
 struct ApplyStepArgs {
   CommitChannel* channel = nullptr;

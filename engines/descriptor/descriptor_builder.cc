@@ -4,7 +4,10 @@
 #include <atomic>
 #include <cstring>
 #include <new>
+#include <tuple>
 
+#include "engines/descriptor/advance_rows.h"
+#include "engines/descriptor/image_check.h"
 #include "engines/descriptor/record_check.h"
 #include "harness/base/check.h"
 
@@ -12,12 +15,6 @@ namespace kvrm {
 namespace {
 
 constexpr std::align_val_t kImageAlignment{64};
-
-template <class T>
-std::byte* store(std::byte* to, const std::vector<T>& values) {
-  if (!values.empty()) std::memcpy(to, values.data(), values.size() * sizeof(T));
-  return to + values.size() * sizeof(T);
-}
 
 }  // namespace
 
@@ -29,64 +26,151 @@ DescriptorBuilder::DescriptorBuilder(const StepLimits& limits)
     : limits_(limits),
       shadow_bytes_(step_image_bytes(limits.shape)),
       shadow_memory_(new (kImageAlignment) std::byte[shadow_bytes_]),
-      shadow_(place_step_image(shadow_memory_.get(), limits.shape)) {
+      shadow_(place_step_image(shadow_memory_.get(), limits.shape)),
+      slot_edits_(RecordPart::slot_edits, limits.shape.slots),
+      slot_edit_(limits.shape.slots),
+      block_copies_(RecordPart::block_copies, limits.shape.max_block_copies()),
+      stage_copies_(RecordPart::stage_copies, limits.shape.max_stage_copies),
+      far_updates_(RecordPart::far_updates, limits.shape.max_far_updates()) {
   clear_step_image(shadow_memory_.get(), limits.shape);
-  slot_edits_.reserve(limits.shape.slots);
-  table_edits_.reserve(limits.max_table_edits);
+  table_words_.reserve(limits.max_table_bytes / sizeof(std::uint64_t));
 }
 
-void DescriptorBuilder::edit_slot(const SlotEdit& edit, TokenId token) {
-  KVRM_CHECK_LT(slot_edits_.size(), limits_.shape.slots);
+void DescriptorBuilder::edit_slot(const SlotEdit& edit) {
   KVRM_CHECK(slot_edit_fits(edit, limits_));
-  write_slot_edit(shadow_, edit, token);
-  slot_edits_.push_back(edit);
+  std::uint32_t& place = slot_edit_[edit.slot];
+  if (place != 0) {
+    slot_edits_.replace(place - 1, edit);
+    return;
+  }
+  slot_edits_.add(edit);
+  place = static_cast<std::uint32_t>(slot_edits_.edits().size());
 }
 
-void DescriptorBuilder::edit_table(std::span<const TableEdit> edits) {
-  for (const TableEdit& edit : edits) {
-    KVRM_CHECK(table_edit_fits(edit, limits_));
-    write_table_edit(shadow_, limits_.shape, edit);
+void DescriptorBuilder::edit_tables(const TableEdits& edits) {
+  const bool fit =
+      for_each_table_edit(edits.words(), [&](const TableEdit& edit, const std::uint64_t* values) {
+        if (!table_edit_fits(edit, values, limits_)) return false;
+        write_table_edit(shadow_, limits_.shape, edit, values);
+        return true;
+      });
+  KVRM_CHECK(fit);
+  const std::size_t at = table_words_.size();
+  const std::size_t bytes = (at + edits.words().size()) * sizeof(std::uint64_t);
+  tables_overflowed_ = tables_overflowed_ || bytes > limits_.max_table_bytes;
+  if (tables_overflowed_) return;
+  table_words_.insert(table_words_.end(), edits.words().begin(), edits.words().end());
+  table_edits_ += edits.count();
+  table_checksum_ += checksum_bytes(reinterpret_cast<const std::byte*>(edits.words().data()),
+                                    edits.words().size_bytes(), RecordPart::table_edits, at);
+}
+
+void DescriptorBuilder::copy_blocks(const BlockCopy& copy) {
+  KVRM_CHECK(block_copy_fits(copy, limits_));
+  block_copies_.add(copy);
+}
+
+void DescriptorBuilder::stage(std::span<const StageCopy> copies) {
+  stage_all_ = stage_all_ || copies.size() > stage_copies_.room();
+  for (const StageCopy& copy : copies) {
+    KVRM_CHECK(stage_copy_fits(copy, limits_));
+    if (!stage_all_) stage_copies_.add(copy);
   }
-  overflowed_ = overflowed_ || table_edits_.size() + edits.size() > limits_.max_table_edits;
-  if (!overflowed_) table_edits_.insert(table_edits_.end(), edits.begin(), edits.end());
+  if (stage_all_) stage_copies_.clear();
+}
+
+void DescriptorBuilder::drop_staging(SlotIndex slot) {
+  stage_copies_.remove_if([slot](const StageCopy& copy) { return copy.slot == slot; });
+}
+
+void DescriptorBuilder::update_far(const FarUpdate& update) {
+  KVRM_CHECK(far_update_fits(update, limits_));
+  far_updates_.add(update);
 }
 
 CommitResult DescriptorBuilder::commit(CommitChannel& channel) {
   ++epoch_;
-  KVRM_CHECK_LE(epoch_, channel.applied + 2);
-  StepRecordHeader header{.kind = overflowed_ ? CommitKind::full : CommitKind::edits,
-                          .epoch = epoch_};
+  const Epoch applied = std::atomic_ref<Epoch>(channel.applied).load(std::memory_order_acquire);
+  KVRM_CHECK_LE(epoch_, applied + 2);
+  slot_edits_.sort([](const SlotEdit& a, const SlotEdit& b) { return a.slot < b.slot; });
+  block_copies_.sort(
+      [](const BlockCopy& a, const BlockCopy& b) { return a.destination < b.destination; });
+  stage_copies_.sort([](const StageCopy& a, const StageCopy& b) {
+    return std::tie(a.slot, a.logical) < std::tie(b.slot, b.logical);
+  });
+  finish_rows();
+  write_lists(shadow_,
+              {block_copies_.edits(), stage_copies_.edits(), far_updates_.edits(), stage_all_});
   std::byte* record = channel.records[epoch_ % 2];
-  std::byte* body = record + sizeof(header);
-  if (overflowed_) {
-    header.image_bytes = static_cast<std::uint32_t>(shadow_bytes_);
-    std::memcpy(body, shadow_memory_.get(), shadow_bytes_);
-  } else {
-    header.slot_edits = static_cast<std::uint32_t>(slot_edits_.size());
-    header.table_edits = static_cast<std::uint32_t>(table_edits_.size());
-    store(store(body, slot_edits_), table_edits_);
-  }
-  const std::size_t bytes = record_bytes(header);
-  std::memcpy(record, &header, sizeof(header));
-  header.checksum = record_checksum(record, bytes);
-  std::memcpy(record, &header, sizeof(header));
+  const bool full = tables_overflowed_ || stage_all_;
+  record_ = {record, full ? write_image(record) : write_edits(record)};
   std::atomic_ref<Epoch>(channel.published).store(epoch_, std::memory_order_release);
+  begin_next();
+  return {epoch_, full ? CommitKind::full : CommitKind::edits, record_.size()};
+}
+
+// Brings the shadow's rows up to date: first those that have no edit, then those that have one.
+void DescriptorBuilder::finish_rows() {
+  for (const SlotEdit& edit : slot_edits_.edits()) shadow_.rows.length[edit.slot] = 0;
+  if (advance_) {
+    KVRM_CHECK(advance_rows(shadow_.rows, limits_));
+  } else {
+    keep_rows(shadow_.rows, limits_);
+  }
+  const TokenId sampled = limits_.vocabulary > 0 ? kSampledToken : kNoToken;
+  for (const SlotEdit& edit : slot_edits_.edits()) {
+    write_slot_edit(shadow_, edit, (edit.flags & kTokenGiven) != 0 ? edit.token : sampled);
+  }
+}
+
+std::size_t DescriptorBuilder::write_edits(std::byte* record) const {
+  StepRecordHeader header{.kind = CommitKind::edits, .epoch = epoch_};
+  header.flags = advance_ ? std::uint32_t{kAdvance} : 0;
+  header.slot_edits = static_cast<std::uint32_t>(slot_edits_.edits().size());
+  header.table_edits = table_edits_;
+  header.block_copies = static_cast<std::uint32_t>(block_copies_.edits().size());
+  header.stage_copies = static_cast<std::uint32_t>(stage_copies_.edits().size());
+  header.far_updates = static_cast<std::uint32_t>(far_updates_.edits().size());
+  header.table_bytes = table_words_.size() * sizeof(std::uint64_t);
+  header.body_checksum = slot_edits_.checksum() + table_checksum_ + block_copies_.checksum() +
+                         stage_copies_.checksum() + far_updates_.checksum();
+  header.checksum = header_checksum(header);
+  std::memcpy(record, &header, sizeof(header));
+  std::byte* at = slot_edits_.store(record + sizeof(header));
+  if (header.table_bytes > 0) std::memcpy(at, table_words_.data(), header.table_bytes);
+  at = block_copies_.store(at + header.table_bytes);
+  at = far_updates_.store(stage_copies_.store(at));
+  return static_cast<std::size_t>(at - record);
+}
+
+std::size_t DescriptorBuilder::write_image(std::byte* record) const {
+  StepRecordHeader header{.kind = CommitKind::full, .epoch = epoch_};
+  header.image_bytes = shadow_bytes_;
+  header.body_checksum = copy_with_checksum(record + sizeof(header), shadow_memory_.get(),
+                                            shadow_bytes_, RecordPart::image);
+  header.checksum = header_checksum(header);
+  std::memcpy(record, &header, sizeof(header));
+  return sizeof(header) + shadow_bytes_;
+}
+
+void DescriptorBuilder::begin_next() {
+  for (const SlotEdit& edit : slot_edits_.edits()) slot_edit_[edit.slot] = 0;
   slot_edits_.clear();
-  table_edits_.clear();
-  overflowed_ = false;
-  return {epoch_, header.kind, bytes};
+  table_words_.clear();
+  table_edits_ = 0;
+  table_checksum_ = 0;
+  block_copies_.clear();
+  stage_copies_.clear();
+  far_updates_.clear();
+  advance_ = false;
+  tables_overflowed_ = false;
+  stage_all_ = false;
 }
 
 std::size_t DescriptorBuilder::bytes() const {
-  return shadow_bytes_ + slot_edits_.capacity() * sizeof(SlotEdit) +
-         table_edits_.capacity() * sizeof(TableEdit);
-}
-
-std::uint32_t default_max_table_edits(const StepImageShape& shape) {
-  const std::size_t slot_edits = shape.slots * sizeof(SlotEdit);
-  const std::size_t image = step_image_bytes(shape);
-  return static_cast<std::uint32_t>(image > slot_edits ? (image - slot_edits) / sizeof(TableEdit)
-                                                       : 0);
+  return shadow_bytes_ + slot_edits_.bytes() + slot_edit_.capacity() * sizeof(std::uint32_t) +
+         table_words_.capacity() * sizeof(std::uint64_t) + block_copies_.bytes() +
+         stage_copies_.bytes() + far_updates_.bytes();
 }
 
 }  // namespace kvrm

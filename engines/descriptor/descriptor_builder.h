@@ -1,6 +1,6 @@
 // Collects a step's edits on the host and publishes them as one record. It keeps a shadow of the
-// step image, so that an edit list that would overflow can become a full commit; it does not know
-// why anything changes.
+// step image, so that edits that would overflow can become a full commit; it does not know why
+// anything changes.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "engines/descriptor/apply_step.h"
+#include "engines/descriptor/record_section.h"
 #include "engines/descriptor/step_image.h"
+#include "engines/transport/table_edits.h"
 #include "harness/contract/step_descriptor.h"
 
 namespace kvrm {
@@ -21,21 +23,37 @@ struct CommitResult {
   std::size_t bytes = 0;
 };
 
+// Everything that a record holds may be given in any order, except that edits of one table entry
+// replace each other in the order given, and far updates run in it.
 class DescriptorBuilder {
  public:
   explicit DescriptorBuilder(const StepLimits& limits);
 
-  // At most one edit of a slot per commit. `token` is the token that the row consumes, known here
-  // even where the edit leaves it to the device to read it.
-  void edit_slot(const SlotEdit& edit, TokenId token);
-  // In order; a later edit of an entry replaces an earlier one.
-  void edit_table(std::span<const TableEdit> edits);
+  // A later edit of a slot in one commit replaces the earlier one.
+  void edit_slot(const SlotEdit& edit);
+  // Every active slot without an edit in this commit goes on by one position (kAdvance). CHECKs at
+  // the commit that each of them may.
+  void advance() { advance_ = true; }
+  void edit_tables(const TableEdits& edits);
+
+  // At most room_for_block_copies(); a copy that overlaps another is refused by the device.
+  void copy_blocks(const BlockCopy& copy);
+  std::size_t room_for_block_copies() const { return block_copies_.room(); }
+  // Any number: more than the image's list holds become stage_all in a full commit.
+  void stage(std::span<const StageCopy> copies);
+  // Takes back what was staged for the slot since the last commit.
+  void drop_staging(SlotIndex slot);
+  // In order; at most max_far_updates().
+  void update_far(const FarUpdate& update);
 
   // Writes everything since the last commit into the channel's free record and publishes it by one
   // release store. CHECKs that the record's previous use has been applied.
   CommitResult commit(CommitChannel& channel);
+  // Of the last commit, in the channel's memory until the commit after the next.
+  std::span<const std::byte> record() const { return record_; }
 
-  // What the device's image must be once every edit so far has been committed and applied.
+  // What the device's image must be once the last commit has been applied, up to the next call that
+  // edits. Tokens that the device took from its own samples stand as kSampledToken or kKeptToken.
   std::span<const std::byte> shadow() const { return {shadow_memory_.get(), shadow_bytes_}; }
   std::size_t bytes() const;  // host memory held
 
@@ -44,17 +62,28 @@ class DescriptorBuilder {
     void operator()(std::byte* memory) const;
   };
 
+  void finish_rows();
+  std::size_t write_edits(std::byte* record) const;
+  std::size_t write_image(std::byte* record) const;
+  void begin_next();
+
   StepLimits limits_;
   std::size_t shadow_bytes_ = 0;
   std::unique_ptr<std::byte[], FreeAligned> shadow_memory_;
   StepImage shadow_;
-  std::vector<SlotEdit> slot_edits_;    // capacity slots
-  std::vector<TableEdit> table_edits_;  // capacity max_table_edits
-  bool overflowed_ = false;
+  RecordSection<SlotEdit> slot_edits_;
+  std::vector<std::uint32_t> slot_edit_;  // [slots] 1 + index in slot_edits_, 0 where it has none
+  std::vector<std::uint64_t> table_words_;
+  std::uint32_t table_edits_ = 0;
+  std::uint64_t table_checksum_ = 0;
+  RecordSection<BlockCopy> block_copies_;
+  RecordSection<StageCopy> stage_copies_;
+  RecordSection<FarUpdate> far_updates_;
+  bool advance_ = false;
+  bool tables_overflowed_ = false;
+  bool stage_all_ = false;
   Epoch epoch_ = 0;
+  std::span<const std::byte> record_;
 };
-
-// The bound at which a list of edits stops being smaller than the whole image.
-std::uint32_t default_max_table_edits(const StepImageShape& shape);
 
 }  // namespace kvrm

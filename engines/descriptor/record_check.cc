@@ -1,92 +1,173 @@
 #include "engines/descriptor/record_check.h"
 
-#include "harness/base/units.h"
-#include "kernels/linear/linear.h"
+#include <algorithm>
+#include <bit>
+
+#include "engines/descriptor/image_check.h"
+#include "engines/descriptor/step_image.h"
 
 namespace kvrm {
 namespace {
 
-bool token_fits(TokenId token, const StepLimits& limits) {
-  return token == kNoToken || token < limits.vocabulary;
-}
-
-bool write_slot_fits(std::uint64_t write_slot, const StepLimits& limits) {
-  return write_slot == kNoWrite ||
-         write_slot < std::uint64_t{limits.pool_blocks} * limits.block_tokens;
-}
-
-bool group_fits(const KvGroup& group, const StepLimits& limits) {
-  if (group.blocks == 0) return group.logical == 0 && group.physical == 0 && group.reserved == 0;
-  return std::uint64_t{group.logical} + group.blocks <= limits.shape.max_blocks &&
-         std::uint64_t{group.physical} + group.blocks <= limits.pool_blocks && group.reserved == 0;
-}
-
-bool row_fits(const RowArrays& rows, std::uint32_t row, const StepLimits& limits) {
-  const std::uint32_t length = rows.length[row];
-  const bool slot = row < limits.shape.slots;
-  if (rows.history[row] != (slot ? row : 0)) return false;
-  if (length == 0 || !slot) {
-    return length == 0 && rows.position[row] == 0 && rows.token[row] == kNoToken &&
-           rows.write_slot[row] == kNoWrite && rows.content_key[row] == 0;
+bool values_fit_groups(const TableEdit& edit, const std::uint64_t* values,
+                       const StepLimits& limits) {
+  std::uint64_t logical = edit.logical;
+  bool used = true;
+  bool fits = values[0] != 0 || edit.logical == 0;
+  for (std::uint32_t i = 0; i < edit.count; ++i) {
+    const std::uint64_t blocks = values[i] >> 32;
+    const std::uint64_t end = (values[i] & 0xffffffffU) + blocks;
+    fits = fits && (blocks == 0 ? values[i] == 0 : used && end <= limits.pool_blocks);
+    used = blocks != 0;
+    logical += blocks;
   }
-  return length <= limits.max_length && rows.position[row] == length - 1 &&
-         token_fits(rows.token[row], limits) && write_slot_fits(rows.write_slot[row], limits);
+  return fits && logical <= limits.shape.max_blocks;
+}
+
+// Of a table of 4-byte values; an odd last one leaves half a word, which is zero.
+template <class Fits>
+bool values_fit(const TableEdit& edit, const std::uint64_t* values, const Fits& fits) {
+  for (std::uint32_t i = 0; i < edit.count; ++i) {
+    if (!fits(static_cast<std::uint32_t>(values[i / 2] >> (i % 2 * 32)))) return false;
+  }
+  return edit.logical == 0 && (edit.count % 2 == 0 || values[edit.count / 2] >> 32 == 0);
+}
+
+template <class Edit, class Fits>
+bool all_fit(std::span<const Edit> edits, const StepLimits& limits, const Fits& fits) {
+  return std::all_of(edits.begin(), edits.end(),
+                     [&](const Edit& edit) { return fits(edit, limits); });
+}
+
+bool slots_ascend(std::span<const SlotEdit> edits) {
+  return std::adjacent_find(edits.begin(), edits.end(), [](const SlotEdit& a, const SlotEdit& b) {
+           return a.slot >= b.slot;
+         }) == edits.end();
 }
 
 }  // namespace
 
-std::size_t record_bytes(const StepRecordHeader& header) {
-  return sizeof(StepRecordHeader) + header.slot_edits * sizeof(SlotEdit) +
-         header.table_edits * sizeof(TableEdit) + header.copies * sizeof(BlockCopy) +
-         header.image_bytes;
-}
-
 bool sizes_fit(const StepRecordHeader& header, const StepLimits& limits) {
-  if (header.copies != 0) return false;  // no transport of this engine copies blocks in the pool
+  const StepImageShape& shape = limits.shape;
   if (header.kind == CommitKind::full) {
-    return header.slot_edits == 0 && header.table_edits == 0 &&
-           header.image_bytes == step_image_bytes(limits.shape);
+    return header.flags == 0 && header.slot_edits == 0 && header.table_edits == 0 &&
+           header.block_copies == 0 && header.stage_copies == 0 && header.far_updates == 0 &&
+           header.table_bytes == 0 && header.image_bytes == step_image_bytes(shape);
   }
-  return header.kind == CommitKind::edits && header.image_bytes == 0 &&
-         header.slot_edits <= limits.shape.slots && header.table_edits <= limits.max_table_edits;
+  return header.kind == CommitKind::edits && (header.flags & ~kAdvance) == 0 &&
+         header.image_bytes == 0 && header.slot_edits <= shape.slots &&
+         header.table_bytes % 8 == 0 && header.table_bytes <= limits.max_table_bytes &&
+         header.block_copies <= shape.max_block_copies() &&
+         header.stage_copies <= shape.max_stage_copies &&
+         header.far_updates <= shape.max_far_updates();
 }
 
 bool slot_edit_fits(const SlotEdit& edit, const StepLimits& limits) {
-  const bool active = (edit.flags & kSlotActive) != 0;
   if (edit.slot >= limits.shape.slots) return false;
   if ((edit.flags & ~(kSlotActive | kTokenGiven)) != 0) return false;
-  if (active != (edit.length > 0) || edit.length > limits.max_length) return false;
-  const bool empty = (edit.flags & kTokenGiven) != 0 && edit.token == kNoToken &&
-                     edit.write_slot == kNoWrite && edit.content_key == 0;
-  if (!active && !empty) return false;
-  return token_fits(edit.token, limits) && write_slot_fits(edit.write_slot, limits);
+  if ((edit.flags & kTokenGiven) == 0 && edit.token != kNoToken) return false;
+  if (!token_fits(edit.token, limits)) return false;
+  const RowFields row{{edit.position, edit.length, edit.write_slot}, edit.content_key, edit.far};
+  if ((edit.flags & kSlotActive) != 0) return active_row_fits(row, limits);
+  return (edit.flags & kTokenGiven) != 0 && edit.token == kNoToken && row_is_empty(row);
 }
 
-bool table_edit_fits(const TableEdit& edit, const StepLimits& limits) {
-  if (edit.slot >= limits.shape.slots) return false;
-  if (edit.table == StepTable::chunk_group) {
-    return edit.index < limits.shape.max_chunks && edit.logical < limits.shape.max_blocks &&
-           edit.blocks == 0 && edit.physical == 0;
-  }
-  const KvGroup group{.logical = edit.logical, .physical = edit.physical, .blocks = edit.blocks};
-  return edit.table == StepTable::group && edit.index < limits.shape.max_blocks &&
-         group_fits(group, limits);
-}
-
-bool image_fits(const std::byte* image, const StepLimits& limits) {
+bool table_edit_fits(const TableEdit& edit, const std::uint64_t* values, const StepLimits& limits) {
   const StepImageShape& shape = limits.shape;
-  // The view is only read; placing it takes a mutable pointer because the device's own is written.
-  const StepImage view = place_step_image(const_cast<std::byte*>(image), shape);
-  for (std::uint32_t row = 0; row < round_up(shape.slots, kRowTile); ++row) {
-    if (!row_fits(view.rows, row, limits)) return false;
+  if (edit.slot >= shape.slots || edit.count == 0) return false;
+  const std::uint64_t end = std::uint64_t{edit.index} + edit.count;
+  switch (edit.table) {
+    case StepTable::group:
+      return end <= shape.max_blocks && values_fit_groups(edit, values, limits);
+    case StepTable::chunk_group:
+      return end <= shape.max_chunks && values_fit(edit, values, [&](std::uint32_t group) {
+               return group < shape.max_blocks;
+             });
+    case StepTable::far_bias:
+      return end <= shape.max_blocks && values_fit(edit, values, [](std::uint32_t bits) {
+               return bias_fits(std::bit_cast<float>(bits));
+             });
   }
-  for (std::size_t i = 0; i < std::size_t{shape.slots} * shape.max_blocks; ++i) {
-    if (!group_fits(view.groups[i], limits)) return false;
+  return false;
+}
+
+bool block_copy_fits(const BlockCopy& copy, const StepLimits& limits) {
+  return copy.blocks > 0 && copy.reserved == 0 &&
+         std::uint64_t{copy.source} + copy.blocks <= limits.pool_blocks &&
+         std::uint64_t{copy.destination} + copy.blocks <= limits.pool_blocks;
+}
+
+bool stage_copy_fits(const StageCopy& copy, const StepLimits& limits) {
+  return copy.slot < limits.shape.slots && copy.blocks > 0 &&
+         std::uint64_t{copy.logical} + copy.blocks <= limits.shape.max_blocks &&
+         std::uint64_t{copy.physical} + copy.blocks <= limits.pool_blocks;
+}
+
+bool far_update_fits(const FarUpdate& update, const StepLimits& limits) {
+  const std::uint64_t positions = std::uint64_t{limits.pool_blocks} * limits.block_tokens;
+  const std::uint32_t entries = limits.shape.max_blocks;
+  if (update.radii_block >= limits.pool_blocks || update.entry >= entries ||
+      update.entry_slot >= positions || update.source_slot >= positions || update.count == 0) {
+    return false;
   }
-  for (std::size_t i = 0; i < std::size_t{shape.slots} * shape.max_chunks; ++i) {
-    if (view.chunk_group[i] >= shape.max_blocks) return false;
+  if (update.kind == FarUpdateKind::summarise) {
+    return update.source_entry == 0 && update.source_count == 0 &&
+           update.source_slot % limits.block_tokens == 0 && update.count <= limits.block_tokens;
+  }
+  return update.kind == FarUpdateKind::merge && update.source_entry < entries &&
+         update.source_entry != update.entry && update.source_slot != update.entry_slot &&
+         update.source_count > 0 &&
+         std::uint64_t{update.count} + update.source_count <= limits.max_position;
+}
+
+bool indexes_fit(const RecordView& record, const StepLimits& limits) {
+  if (record.header.kind == CommitKind::full) return image_fits(record.image, limits);
+  std::uint32_t table_edits = 0;
+  const auto table_fits = [&](const TableEdit& edit, const std::uint64_t* values) {
+    ++table_edits;
+    return table_edit_fits(edit, values, limits);
+  };
+  return all_fit(record.slot_edits, limits, slot_edit_fits) && slots_ascend(record.slot_edits) &&
+         for_each_table_edit(record.table_words, table_fits) &&
+         table_edits == record.header.table_edits &&
+         all_fit(record.block_copies, limits, block_copy_fits) &&
+         all_fit(record.stage_copies, limits, stage_copy_fits) &&
+         all_fit(record.far_updates, limits, far_update_fits);
+}
+
+bool block_copies_disjoint(std::span<const BlockCopy> copies) {
+  for (std::size_t i = 1; i < copies.size(); ++i) {
+    const BlockCopy& before = copies[i - 1];
+    if (std::uint64_t{before.destination} + before.blocks > copies[i].destination) return false;
+  }
+  return std::none_of(copies.begin(), copies.end(), [&](const BlockCopy& copy) {
+    // The last destination that begins before this source ends is the only one that can meet it.
+    const auto after = std::lower_bound(
+        copies.begin(), copies.end(), copy.source + copy.blocks,
+        [](const BlockCopy& other, BlockIndex end) { return other.destination < end; });
+    if (after == copies.begin()) return false;
+    const BlockCopy& near = *std::prev(after);
+    return near.destination + near.blocks > copy.source;
+  });
+}
+
+bool stage_copies_disjoint(std::span<const StageCopy> copies) {
+  for (std::size_t i = 1; i < copies.size(); ++i) {
+    const StageCopy& before = copies[i - 1];
+    const StageCopy& copy = copies[i];
+    if (before.slot > copy.slot) return false;
+    if (before.slot == copy.slot && before.logical + before.blocks > copy.logical) return false;
   }
   return true;
+}
+
+bool copies_disjoint(const RecordView& record, const StepLimits& limits) {
+  if (record.header.kind == CommitKind::edits) {
+    return block_copies_disjoint(record.block_copies) && stage_copies_disjoint(record.stage_copies);
+  }
+  const StepImage image = place_step_image(const_cast<std::byte*>(record.image), limits.shape);
+  return block_copies_disjoint({image.block_copies, image.counts->block_copies}) &&
+         stage_copies_disjoint({image.stage_copies, image.counts->stage_copies});
 }
 
 }  // namespace kvrm

@@ -1,11 +1,11 @@
 #include "engines/descriptor/step_descriptor.h"
 
-#include <fmt/format.h>
-
-#include <limits>
+#include <atomic>
+#include <cstring>
 #include <new>
 #include <utility>
 
+#include "engines/descriptor/record_check.h"
 #include "harness/base/units.h"
 
 namespace kvrm {
@@ -14,11 +14,6 @@ Result<StepDescriptor> StepDescriptor::make(const StepLimits& limits, Device& de
   StepDescriptor result;
   result.limits_ = limits;
   result.image_size_ = step_image_bytes(limits.shape);
-  if (result.image_size_ > std::numeric_limits<std::uint32_t>::max()) {
-    return bad_input(
-        fmt::format("the step image of {} slots of up to {} blocks takes {}, at most 4 GiB",
-                    limits.shape.slots, limits.shape.max_blocks, format_bytes(result.image_size_)));
-  }
   Result<Buffer> image = device.allocate(MemoryPurpose::metadata, result.image_size_);
   if (!image) return tl::unexpected(image.error());
   result.image_buffer_ = std::move(*image);
@@ -46,6 +41,15 @@ void StepDescriptor::append_apply(OpList& ops, const TokenId* sampled) const {
   args.sampled = sampled;
   args.limits = limits_;
   ops.add(&apply_step_kernel(), args, 1);
+}
+
+bool StepDescriptor::publish(std::span<const std::byte> record) {
+  if (record.size() < sizeof(StepRecordHeader)) return false;
+  const StepRecordHeader header = record_header(record.data());
+  if (!sizes_fit(header, limits_) || record_bytes(header) != record.size()) return false;
+  std::memcpy(channel_->records[header.epoch % 2], record.data(), record.size());
+  std::atomic_ref<Epoch>(channel_->published).store(header.epoch, std::memory_order_release);
+  return true;
 }
 
 }  // namespace kvrm

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "engines/descriptor/apply_step.h"
 #include "engines/descriptor/descriptor_builder.h"
@@ -16,8 +17,8 @@ namespace kvrm {
 
 class StepDescriptor {
  public:
-  // `limits.max_table_edits` bounds a record; see default_max_table_edits(). An image of 4 GiB or
-  // more, or no memory for it, is an error.
+  // `limits.max_table_bytes` bounds a record; see default_max_table_bytes(). No memory for the
+  // image and its records is an error.
   static Result<StepDescriptor> make(const StepLimits& limits, Device& device);
 
   // The node that applies what was committed. `sampled` [slots] are the tokens of the step before,
@@ -27,6 +28,12 @@ class StepDescriptor {
   DescriptorBuilder& builder() { return *builder_; }
   const DescriptorBuilder& builder() const { return *builder_; }
   CommitResult commit() { return builder_->commit(*channel_); }
+  // The bytes of the record committed last, until the commit after the next.
+  std::span<const std::byte> record() const { return builder_->record(); }
+  // Publishes a record that an equal descriptor committed as its next one, read back from a log.
+  // The builder takes no part in it. False: it is not as long as its header says, or longer than
+  // any record of this shape.
+  [[nodiscard]] bool publish(std::span<const std::byte> record);
   // Of the last replay. Anything but ok means that the record did not arrive as it was built.
   ApplyStatus status() const { return channel_->status; }
 

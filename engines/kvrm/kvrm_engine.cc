@@ -42,9 +42,11 @@ StepLimits step_limits(const PoolPlan& plan, const ModelShape& shape) {
                                   divide_up(positions, shape.chunk_tokens()))},
                     .pool_blocks = plan.pool_blocks,
                     .block_tokens = plan.layout.block_tokens,
+                    .tile_tokens = shape.tile_tokens,
                     .max_length = plan.max_length,
+                    .max_position = plan.max_length,
                     .vocabulary = shape.kind == ModelKind::decoder ? shape.vocabulary : 0};
-  limits.max_table_edits = default_max_table_edits(limits.shape);
+  limits.max_table_bytes = default_max_table_bytes(limits.shape);
   return limits;
 }
 
@@ -68,6 +70,7 @@ Result<KvrmEngine::Parts> KvrmEngine::make_parts(const EngineSpec& spec, const D
                std::move(*decoder),
                std::move(*descriptor),
                {.slots = plan->slots,
+                .max_blocks = plan->max_blocks_per_history,
                 .block_tokens = plan->layout.block_tokens,
                 .chunk_tokens = model.shape().chunk_tokens(),
                 .policy = *policy}};
@@ -89,7 +92,8 @@ KvrmEngine::KvrmEngine(const EngineSpec& spec, Parts parts, const KernelSet& ker
       decoder_(std::move(parts.decoder)),
       descriptor_(std::move(parts.descriptor)),
       groups_(parts.groups),
-      sampled_(histories_.plan().slots) {
+      sampled_(histories_.plan().slots),
+      consumed_(histories_.plan().slots, kNoToken) {
   record_graph(spec, kernels);
 }
 
@@ -180,17 +184,18 @@ void KvrmEngine::activate(SlotIndex slot) {
   if (groups_.blocks(slot) < table.size()) {
     edits_.clear();
     groups_.append(slot, table.subspan(groups_.blocks(slot)), edits_);
-    descriptor_.builder().edit_table(edits_);
+    descriptor_.builder().edit_tables(edits_);
   }
   const DecodeRow row = histories_.decode_row(slot);
   const bool on_device = sampled_[slot] && row.token != kNoToken;
   descriptor_.builder().edit_slot({.slot = slot,
                                    .flags = kSlotActive | (on_device ? 0U : kTokenGiven),
                                    .token = on_device ? kNoToken : row.token,
+                                   .position = row.length - 1,
                                    .length = row.length,
                                    .write_slot = row.write_slot,
-                                   .content_key = row.content_key},
-                                  row.token);
+                                   .content_key = row.content_key});
+  consumed_[slot] = row.token;
   sampled_[slot] = true;
   EngineCounters& counters = histories_.counters();
   counters.groups += groups_.streams(slot);
@@ -200,14 +205,14 @@ void KvrmEngine::activate(SlotIndex slot) {
 // none for them.
 void KvrmEngine::deactivate(SlotIndex slot) {
   clear_groups(slot);
-  descriptor_.builder().edit_slot(inactive_slot(slot), kNoToken);
+  descriptor_.builder().edit_slot(inactive_slot(slot));
   sampled_[slot] = false;
 }
 
 void KvrmEngine::clear_groups(SlotIndex slot) {
   edits_.clear();
   groups_.clear(slot, edits_);
-  descriptor_.builder().edit_table(edits_);
+  descriptor_.builder().edit_tables(edits_);
 }
 
 void KvrmEngine::commit() {
@@ -219,6 +224,10 @@ void KvrmEngine::commit() {
   if (transport_ == Transport::full) {
     counters.moved_bytes += groups_.total_blocks() * histories_.plan().block_bytes();
   }
+}
+
+std::vector<std::byte> KvrmEngine::expected_image() const {
+  return resolved_image(descriptor_.builder().shadow(), descriptor_.limits().shape, consumed_);
 }
 
 StepResult KvrmEngine::do_collect() {

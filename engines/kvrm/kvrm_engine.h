@@ -37,7 +37,7 @@ class KvrmEngine final : public Engine {
   // The device's step image, and what it must be between a collect() and the next other call; for
   // tests.
   std::span<const std::byte> image() const { return descriptor_.image_bytes(); }
-  std::span<const std::byte> expected_image() const { return descriptor_.builder().shadow(); }
+  std::vector<std::byte> expected_image() const;
 
  private:
   struct Parts {
@@ -79,7 +79,8 @@ class KvrmEngine final : public Engine {
   std::optional<CheckedGraph> graph_;
   std::vector<SlotIndex> step_slots_;  // of the last step, ascending
   std::vector<bool> sampled_;          // [slots] the device holds the slot's last token
-  std::vector<TableEdit> edits_;       // scratch
+  std::vector<TokenId> consumed_;      // [slots] by each slot's row in its last step
+  TableEdits edits_;                   // scratch
   std::vector<RowResult> results_;
   PhaseTimes phases_;
 };

@@ -194,13 +194,15 @@ TEST_F(KvrmEngineTest, CommitsFollowWhatChanged) {
   start(*engine, 5, 40);
   step(*engine, 1, {2, 5});
   const std::uint64_t first = engine->usage().counters.descriptor_bytes;
-  // Header, two slots, and each slot's groups and chunks: 20 positions in one chunk, 40 in two.
-  EXPECT_EQ(first, 40U + 2 * 32 + (1 + 1 + 1 + 2) * 24);
+  // Header, two slots, and each slot's groups and chunks: 20 positions in one chunk, 40 in two. An
+  // edit of a table is 24 bytes, with up to two chunks in it.
+  EXPECT_EQ(first, 72U + 2 * 48 + 2 * (1 + 1) * 24);
   step(*engine, 2, {2, 5});
-  EXPECT_EQ(engine->usage().counters.descriptor_bytes - first, 40U + 2 * 32);
-  // Slot 2 pauses without being released: an edit that empties its row and its two table entries.
+  EXPECT_EQ(engine->usage().counters.descriptor_bytes - first, 72U + 2 * 48);
+  // Slot 2 pauses without being released: an edit that empties its row and its group; its chunk is
+  // in group 0, as an empty row's are.
   step(*engine, 3, {5});
-  EXPECT_EQ(engine->usage().counters.descriptor_bytes - first, 2 * (40U + 2 * 32) + 2 * 24);
+  EXPECT_EQ(engine->usage().counters.descriptor_bytes - first, 2 * (72U + 2 * 48) + 24);
   EXPECT_TRUE(std::ranges::equal(engine->image(), engine->expected_image()));
   step(*engine, 4, {2, 5});
   EXPECT_TRUE(std::ranges::equal(engine->image(), engine->expected_image()));

@@ -1,6 +1,6 @@
-// Keeps every slot's transfer groups up to date as its history grows, block by block, and says
-// which entries of the step image that changes. It holds no groups itself, only where each slot's
-// last one ends, and equals plan_groups() of the whole table at any time.
+// Keeps every slot's transfer groups up to date as its history grows or changes, and says which
+// entries of the step image that changes. It equals plan_groups() and plan_chunk_groups() of the
+// whole table at any time; it does not know the image.
 #pragma once
 
 #include <cstddef>
@@ -9,12 +9,15 @@
 #include <vector>
 
 #include "engines/transport/group_planner.h"
+#include "engines/transport/table_edits.h"
+#include "harness/contract/engine.h"
 #include "harness/contract/step_descriptor.h"
 
 namespace kvrm {
 
 struct GroupTableShape {
   std::uint32_t slots = 0;
+  std::uint32_t max_blocks = 0;  // of one history
   std::uint32_t block_tokens = 0;
   std::uint32_t chunk_tokens = 0;
   MergePolicy policy;
@@ -26,32 +29,75 @@ class GroupTable {
 
   // The slot's history has grown by these physical blocks; appends the edits that follow. Costs
   // what the blocks, groups and chunks touched cost.
-  void append(SlotIndex slot, std::span<const BlockIndex> blocks, std::vector<TableEdit>& edits);
+  void append(SlotIndex slot, std::span<const BlockIndex> blocks, TableEdits& edits);
+  // The slot's table is now this one, which equals the one before in its first `unchanged` blocks;
+  // appends edits of the entries that differ. Costs what the rest of both tables costs.
+  void replace(SlotIndex slot, std::span<const BlockIndex> table, std::uint32_t unchanged,
+               TableEdits& edits);
+  void replace(SlotIndex slot, std::span<const BlockIndex> table, TableEdits& edits) {
+    replace(slot, table, 0, edits);
+  }
   // The slot holds no history any more: every entry that it used is cleared.
-  void clear(SlotIndex slot, std::vector<TableEdit>& edits);
+  void clear(SlotIndex slot, TableEdits& edits) { replace(slot, {}, edits); }
 
   std::uint32_t blocks(SlotIndex slot) const { return slots_[slot].blocks; }
   std::uint32_t groups(SlotIndex slot) const { return slots_[slot].groups; }
   std::uint32_t streams(SlotIndex slot) const { return slots_[slot].streams; }
-  // Blocks in the groups of all slots.
+  // Of all slots together.
   std::uint64_t total_blocks() const { return total_blocks_; }
-  std::size_t bytes() const { return slots_.size() * sizeof(SlotGroups); }
+  std::uint64_t total_groups() const { return total_groups_; }
+  std::uint64_t total_streams() const { return total_streams_; }
+  const SizeHistogram& groups_by_blocks() const { return groups_by_blocks_; }
+  std::size_t bytes() const;
 
  private:
+  // One group, and how many streams there were before it, with the last one's first block. It ends
+  // where the next one begins, the last one where the history does.
+  struct Group {
+    std::uint32_t logical = 0;
+    BlockIndex physical = 0;
+    std::uint32_t streams_before = 0;
+    BlockIndex stream_before = 0;
+  };
   struct SlotGroups {
     std::uint32_t blocks = 0;
     std::uint32_t groups = 0;
     std::uint32_t streams = 0;
     std::uint32_t chunks = 0;
-    KvGroup last;        // where groups > 0
-    BlockStream stream;  // where streams > 0
+    // Where groups > 0: the last group's first block, and the last stream.
+    std::uint32_t last_logical = 0;
+    BlockIndex last_physical = 0;
+    BlockStream stream;
   };
-  void emit_last_group(SlotIndex slot, std::vector<TableEdit>& edits) const;
-  void append_chunks(SlotIndex slot, std::vector<TableEdit>& edits);
+
+  // What a table was before replace(), from one of its groups on.
+  struct Before {
+    std::uint32_t first_group = 0;
+    std::uint32_t groups = 0;
+    std::uint32_t chunks = 0;
+  };
+
+  Group* groups_of(SlotIndex slot) { return &groups_[std::size_t{slot} * shape_.max_blocks]; }
+  void add_blocks(SlotIndex slot, std::span<const BlockIndex> blocks);
+  void add_run(SlotIndex slot, BlockIndex first, std::uint32_t count);
+  void open_group(SlotIndex slot, BlockIndex first);
+  void add_to_streams(SlotIndex slot, BlockIndex first, std::uint32_t count);
+  std::uint32_t last_group_within(SlotIndex slot, std::uint32_t blocks);
+  void cut(SlotIndex slot, std::uint32_t blocks, std::uint32_t group);
+  void emit_appended(SlotIndex slot, std::uint32_t first_group, TableEdits& edits);
+  void emit_changed_groups(SlotIndex slot, const Before& before, TableEdits& edits);
+  void emit_changed_chunks(SlotIndex slot, const Before& before, TableEdits& edits);
 
   GroupTableShape shape_;
   std::vector<SlotGroups> slots_;
+  std::vector<Group> groups_;  // [slots, max_blocks]
+  // Scratch of replace(): the groups before from Before::first_group on, and one more that begins
+  // where the history ended.
+  std::vector<Group> old_;
   std::uint64_t total_blocks_ = 0;
+  std::uint64_t total_groups_ = 0;
+  std::uint64_t total_streams_ = 0;
+  SizeHistogram groups_by_blocks_{};
 };
 
 }  // namespace kvrm

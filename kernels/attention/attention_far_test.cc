@@ -1,5 +1,5 @@
-// Attention over far histories, every target: entries weigh as their bias says, and the gap is as if
-// it were not there, whatever its bytes and block ids.
+// Attention over far histories, every target: entries weigh as their bias says, and the gap is as
+// if it were not there, whatever its bytes and block ids.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -57,9 +57,8 @@ std::uint32_t below(RandomStream& random, std::uint32_t bound) {
 
 TestPlacement draw_placement(RandomStream& random) {
   TestPlacement placement;
-  placement.addressing =
-      one_of<KvAddressing>(random, {KvAddressing::contiguous, KvAddressing::table,
-                                    KvAddressing::groups});
+  placement.addressing = one_of<KvAddressing>(
+      random, {KvAddressing::contiguous, KvAddressing::table, KvAddressing::groups});
   placement.block_tokens = one_of<std::uint32_t>(random, {8, 16, 32, 64, 128});
   placement.run_blocks = 1 + below(random, 8);
   placement.extra_chunks = below(random, 3);
@@ -77,7 +76,8 @@ TestRow draw_row(RandomStream& random, std::uint32_t unit, std::uint32_t block_t
   row.far.entries = one_of<std::uint32_t>(
       random, {0, 0, 1, 8, unit, unit, below(random, 20), below(random, 100), below(random, 200)});
   const auto reached = static_cast<std::uint32_t>(round_up(row.far.first + row.far.entries, unit));
-  row.far.window = reached + unit * one_of<std::uint32_t>(random, {0, 0, 1, 1, 2, below(random, 12)});
+  row.far.window =
+      reached + unit * one_of<std::uint32_t>(random, {0, 0, 1, 1, 2, below(random, 12)});
   if (row.far.window == 0) row.far = {};
   row.length = row.far.window + 1 + below(random, 100);
   row.largest_count = one_of<std::uint32_t>(random, {1, 3, 50, 100'000});
@@ -98,8 +98,7 @@ FarCase draw_case(std::uint64_t seed) {
   const std::uint32_t block_tokens = drawn.placement.block_tokens;
   const std::uint64_t rows = 1 + random.below(4);
   for (std::uint64_t row = 0; row < rows; ++row) {
-    batch.rows.push_back(
-        draw_row(random, std::max(block_tokens, batch.tile_tokens), block_tokens));
+    batch.rows.push_back(draw_row(random, std::max(block_tokens, batch.tile_tokens), block_tokens));
   }
   return drawn;
 }
@@ -144,11 +143,11 @@ void note(const FarCase& drawn, Coverage& coverage) {
 
 void expect_all_met(const Coverage& coverage) {
   const std::uint64_t counts[] = {
-      coverage.partial_tiles,        coverage.partial_lane_groups, coverage.second_half_gaps,
-      coverage.partial_blocks,       coverage.gaps_inside_a_chunk, coverage.gap_chunks,
-      coverage.leading_gap_chunks,   coverage.windows_start_chunks, coverage.empty_gaps,
-      coverage.no_entries,           coverage.entries_over_chunks, coverage.entries_start_in_tile,
-      coverage.zero_biases,          coverage.other_biases,        coverage.mixed_batches};
+      coverage.partial_tiles,      coverage.partial_lane_groups,  coverage.second_half_gaps,
+      coverage.partial_blocks,     coverage.gaps_inside_a_chunk,  coverage.gap_chunks,
+      coverage.leading_gap_chunks, coverage.windows_start_chunks, coverage.empty_gaps,
+      coverage.no_entries,         coverage.entries_over_chunks,  coverage.entries_start_in_tile,
+      coverage.zero_biases,        coverage.other_biases,         coverage.mixed_batches};
   EXPECT_THAT(counts, testing::Each(testing::Ge(10U)));
   EXPECT_EQ(coverage.dtypes.size(), 3U);
   EXPECT_EQ(coverage.block_tokens.size(), 5U);
@@ -222,7 +221,8 @@ TEST_P(AttentionFarTest, EntriesOfOnePositionAreThatPosition) {
       const std::uint32_t sinks = std::min(compact, 8 * below(random, 4));
       const std::uint64_t key = plain.rows[row].content_key;
       plain.rows[row] = {key, compact + window, {}};
-      drawn.batch.rows[row] = {key, compact + gap + window, {sinks, compact - sinks, compact + gap}};
+      drawn.batch.rows[row] = {
+          key, compact + gap + window, {sinks, compact - sinks, compact + gap}};
       gaps += gap != 0;
     }
     ASSERT_EQ(run_attention(kernels(), drawn.batch, drawn.placement),

@@ -22,7 +22,6 @@ struct RowPositions {
   const float* bias = nullptr;   // of bias_first and on
 
   bool in_gap(std::uint32_t position) const { return position >= gap_first && position < gap_last; }
-  bool empty() const { return first >= last || (in_gap(first) && last <= gap_last); }
 };
 
 inline void read_far_span(const AttentionArgs& args, std::uint32_t row, RowPositions& positions) {
