@@ -10,6 +10,7 @@
 #include "engines/history/kv_pool.h"
 #include "harness/base/result.h"
 #include "kernels/dispatch/kernel_set.h"
+#include "kernels/page/page.h"
 
 namespace kvrm {
 
