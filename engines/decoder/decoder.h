@@ -25,6 +25,9 @@ struct LayerKv {
   KvLayout layout;
   std::byte* write_pool = nullptr;
   KvSource source;
+  // Where a copy of new keys and values is written too, by write slots of its own; null: nowhere.
+  std::byte* mirror_pool = nullptr;
+  const std::uint64_t* mirror_slot = nullptr;  // [rows]
 };
 
 struct StepShape {

@@ -18,6 +18,10 @@ void Decoder::append_kv_write(OpList& ops, Rows range, const RowArrays& rows, co
   args.write_slot = rows.write_slot + range.first;
   args.row_stride = row_stride;
   ops.add(kernels_.append_kv, args, range.count);
+  if (kv.mirror_pool == nullptr) return;
+  args.pool = kv.mirror_pool;
+  args.write_slot = kv.mirror_slot + range.first;
+  ops.add(kernels_.append_kv, args, range.count);
 }
 
 void Decoder::append_attention(OpList& ops, const StepShape& shape, const RowArrays& rows,

@@ -259,9 +259,6 @@ void PooledHistories::count_row(SlotIndex index) {
   counters_.attended_positions += work.attended;
   counters_.masked_positions += work.masked;
   counters_.kv_read_bytes += work.attended * plan_.token_bytes;
-  counters_.blocks += table(index).size();
-  counters_.groups_minimum += far_ ? far_->run_count(index)
-                                   : pager_->run_count(slots_[index].history);
 }
 
 DecodeRow PooledHistories::decode_row(SlotIndex index) const {
@@ -291,6 +288,10 @@ std::uint32_t PooledHistories::length(SlotIndex slot) const {
 
 std::span<const BlockIndex> PooledHistories::table(SlotIndex slot) const {
   return far_ ? far_->table(slot) : pager_->table(slots_[slot].history);
+}
+
+std::uint32_t PooledHistories::run_count(SlotIndex slot) const {
+  return far_ ? far_->run_count(slot) : pager_->run_count(slots_[slot].history);
 }
 
 std::uint64_t PooledHistories::table_version(SlotIndex slot) const {

@@ -70,6 +70,7 @@ class PooledHistories {
   std::uint32_t length(SlotIndex slot) const;
   std::span<const BlockIndex> table(SlotIndex slot) const;
   std::uint64_t table_version(SlotIndex slot) const;
+  std::uint32_t run_count(SlotIndex slot) const;
   std::uint32_t block_generation(BlockIndex block) const {
     return pager_->block_generation(block);
   }

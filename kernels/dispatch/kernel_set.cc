@@ -47,6 +47,7 @@ KernelSet kernels_of(const Target& target) {
   set.gather_groups = &gather_groups_kernel();
   set.copy_blocks = &copy_blocks_kernel();
   set.stage_groups = &stage_groups_kernel();
+  set.view_slots = &view_slots_kernel();
   set.far_update = &far_update_kernel();
   set.linear = &target.linear();
   set.embedding = &embedding_kernel();

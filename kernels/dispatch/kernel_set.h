@@ -19,6 +19,7 @@ struct KernelSet {
   const Kernel* gather_groups = nullptr;    // GatherGroupsArgs
   const Kernel* copy_blocks = nullptr;      // CopyBlocksArgs
   const Kernel* stage_groups = nullptr;     // StageGroupsArgs
+  const Kernel* view_slots = nullptr;       // ViewSlotsArgs
   const Kernel* far_update = nullptr;       // FarUpdateArgs
   const Kernel* linear = nullptr;           // LinearArgs
   const Kernel* embedding = nullptr;        // EmbeddingArgs

@@ -67,6 +67,23 @@ struct StageGroupsArgs {
   const std::uint32_t* count = nullptr;
   std::uint32_t layers = 0;
   std::uint32_t items = 0;
+  // Where *stage_all is not 0, the list is empty and every group of every row whose length is not 0
+  // is staged.
+  std::uint32_t rows = 0;
+  std::uint32_t group_stride = 0;
+  const std::uint32_t* stage_all = nullptr;
+  const std::uint32_t* length = nullptr;  // [rows]
+  const KvGroup* groups = nullptr;        // [rows, group_stride], used entries first
+};
+
+// Where each row's new position goes in contiguous views, as AppendKvArgs::write_slot: row r's view
+// begins at row_tokens * r. One item.
+struct ViewSlotsArgs {
+  std::uint32_t rows = 0;
+  std::uint32_t reserved = 0;
+  std::uint64_t row_tokens = 0;
+  const std::uint32_t* length = nullptr;  // [rows] 0: the row writes nothing
+  std::uint64_t* write_slot = nullptr;    // [rows]
 };
 
 // Updates far histories (DESIGN 9) as the step descriptor orders, in the order of the list. One

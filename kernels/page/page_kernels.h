@@ -22,10 +22,11 @@ const Kernel& append_kv_kernel();
 }  // namespace N_AVX3
 
 // The same for every target: FarUpdateArgs; and plain copies of bytes, GatherGroupsArgs,
-// CopyBlocksArgs, StageGroupsArgs.
+// CopyBlocksArgs, StageGroupsArgs, ViewSlotsArgs.
 const Kernel& far_update_kernel();
 const Kernel& gather_groups_kernel();
 const Kernel& copy_blocks_kernel();
 const Kernel& stage_groups_kernel();
+const Kernel& view_slots_kernel();
 
 }  // namespace kvrm

@@ -46,16 +46,45 @@ void copy_blocks(const void* raw_args, std::uint32_t item, WorkerContext& /*work
   }
 }
 
+void stage(const StageGroupsArgs& args, const StageCopy& copy, std::uint64_t layer) {
+  std::byte* view = args.view + layer * args.view_layer_bytes + copy.slot * args.view_stride;
+  std::memcpy(view + copy.logical * args.block_bytes,
+              args.pool + layer * args.layer_bytes + copy.physical * args.block_bytes,
+              copy.blocks * args.block_bytes);
+}
+
+// Item i takes every items-th (row, layer) pair.
+void stage_rows(const StageGroupsArgs& args, std::uint32_t item) {
+  const std::uint64_t pairs = std::uint64_t{args.rows} * args.layers;
+  for (std::uint64_t pair = item; pair < pairs; pair += args.items) {
+    const auto row = static_cast<std::uint32_t>(pair / args.layers);
+    if (args.length[row] == 0) continue;
+    const KvGroup* groups = args.groups + std::size_t{row} * args.group_stride;
+    for (std::uint32_t i = 0; i < args.group_stride && groups[i].blocks > 0; ++i) {
+      stage(args,
+            {.slot = row,
+             .logical = groups[i].logical,
+             .physical = groups[i].physical,
+             .blocks = groups[i].blocks},
+            pair % args.layers);
+    }
+  }
+}
+
 void stage_groups(const void* raw_args, std::uint32_t item, WorkerContext& /*worker*/) {
   const auto& args = *static_cast<const StageGroupsArgs*>(raw_args);
+  if (args.stage_all != nullptr && *args.stage_all != 0) return stage_rows(args, item);
   const std::uint64_t pairs = std::uint64_t{*args.count} * args.layers;
   for (std::uint64_t pair = item; pair < pairs; pair += args.items) {
-    const StageCopy& copy = args.copies[pair / args.layers];
-    const std::uint64_t layer = pair % args.layers;
-    std::byte* view = args.view + layer * args.view_layer_bytes + copy.slot * args.view_stride;
-    std::memcpy(view + copy.logical * args.block_bytes,
-                args.pool + layer * args.layer_bytes + copy.physical * args.block_bytes,
-                copy.blocks * args.block_bytes);
+    stage(args, args.copies[pair / args.layers], pair % args.layers);
+  }
+}
+
+void view_slots(const void* raw_args, std::uint32_t /*item*/, WorkerContext& /*worker*/) {
+  const auto& args = *static_cast<const ViewSlotsArgs*>(raw_args);
+  for (std::uint32_t row = 0; row < args.rows; ++row) {
+    const std::uint32_t length = args.length[row];
+    args.write_slot[row] = length == 0 ? kNoWrite : args.row_tokens * row + length - 1;
   }
 }
 
@@ -63,6 +92,7 @@ constexpr Kernel kAppendKv = {"append_kv/reference", append_kv};
 constexpr Kernel kGatherGroups = {"gather_groups/common", gather_groups};
 constexpr Kernel kCopyBlocks = {"copy_blocks/common", copy_blocks};
 constexpr Kernel kStageGroups = {"stage_groups/common", stage_groups};
+constexpr Kernel kViewSlots = {"view_slots/common", view_slots};
 
 }  // namespace
 
@@ -70,6 +100,7 @@ const Kernel& reference::append_kv_kernel() { return kAppendKv; }
 const Kernel& gather_groups_kernel() { return kGatherGroups; }
 const Kernel& copy_blocks_kernel() { return kCopyBlocks; }
 const Kernel& stage_groups_kernel() { return kStageGroups; }
+const Kernel& view_slots_kernel() { return kViewSlots; }
 
 float load_key(const KvLayout& layout, const std::byte* block, std::uint32_t head,
                std::uint32_t token, std::uint32_t dim) {
