@@ -178,7 +178,7 @@ const std::vector<Change>& changes() {
        "number from 0 to 0.9"},
       {"", "driver: {replicas: 2}\n",
        "15:10: driver.replicas: found \"replicas\", which this version does not support, allowed: "
-       "repeats, warmup, generator_lag_budget_ms, time_limit_s"},
+       "repeats, warmup, generator_lag_budget_ms, overlap, time_limit_s"},
       {"", "output: {point_estimates: yes}\n",
        "15:27: output.point_estimates: found \"yes\", allowed: true, false"},
       {"", "output: {steps: sample}\n",

@@ -1,6 +1,7 @@
 // Test only: an engine whose memory is a number of positions, whose times are scripted on a manual
 // clock, and whose outputs are a hash of the history, so that any schedule must give the same ones.
-// It checks the driver's side of the contract at every call.
+// It checks the driver's side of the contract at every call. Its device works beside the caller:
+// from submit() on for step_time, whatever the caller does meanwhile.
 #pragma once
 
 #include <algorithm>
@@ -50,10 +51,12 @@ struct FakeScript {
   EngineInfo info{.kind = "fake", .label = "fake", .slots = 4, .max_history_tokens = 256};
   ModelShape shape = fake_shape(ModelKind::decoder);
   std::uint64_t capacity_tokens = 1 << 20;
+  std::uint32_t block_tokens = 1;  // memory is taken in so many at a time
   std::uint64_t reserved_bytes = 0;
   ManualClock* clock = nullptr;                                  // advanced by the times below
   std::function<Nanoseconds(const PrefillChunk&)> prefill_time;  // empty: 0
   std::function<Nanoseconds(const StepPlan&)> step_time;
+  std::function<Nanoseconds(const StepPlan&)> prepare_time;
   std::function<void(const FakeRow&)> fault;
 };
 
@@ -69,9 +72,13 @@ class FakeEngine final : public Engine {
   explicit FakeEngine(FakeScript script) : script_(std::move(script)), slots_(script_.info.slots) {}
 
   const std::vector<FakeEvent>& events() const { return events_; }
-  // 'p' for a prefill chunk, 's' for a step.
+  // 'p' for a prefill chunk, 's' for a step, 'a' for a step prepared ahead.
   const std::string& calls() const { return calls_; }
   std::uint64_t used_tokens() const { return used_; }
+  // Positions that extend() has given, in all.
+  std::uint64_t extended() const { return extended_; }
+  // Calls of extend() while a step ran that found no memory.
+  std::uint64_t refused_ahead() const { return refused_ahead_; }
 
  private:
   struct Held {
@@ -80,21 +87,28 @@ class FakeEngine final : public Engine {
     std::uint32_t first_known = 0;
     std::uint32_t room = 0;
     std::uint32_t positions = 0;
+    bool prefilled = false;
+    bool in_step = false;  // of the step that runs, which computes one position more
     std::uint64_t chain = 0;
     std::vector<TokenId> tokens;
   };
 
   const EngineInfo& do_info() const override { return script_.info; }
+  std::uint64_t memory_of(std::uint64_t tokens) const {
+    return round_up(tokens, script_.block_tokens);
+  }
   bool decoder() const { return script_.shape.kind == ModelKind::decoder; }
 
   bool do_admit(const Admission& admission) override {
+    KVRM_CHECK(!running_);
     KVRM_CHECK_LT(admission.slot, slots_.size());
     KVRM_CHECK(!slots_[admission.slot].has_value());
     KVRM_CHECK_LT(0U, admission.token_count);
     KVRM_CHECK_LE(admission.token_count, script_.info.max_history_tokens);
     KVRM_CHECK_EQ(admission.tokens.size(), decoder() ? admission.token_count : 0U);
-    if (used_ + admission.token_count > script_.capacity_tokens) return false;
-    used_ += admission.token_count;
+    const std::uint64_t taken = memory_of(admission.token_count);
+    if (used_ + taken > script_.capacity_tokens) return false;
+    used_ += taken;
     first_known_.try_emplace(admission.request, admission.token_count);
     slots_[admission.slot] = Held{.request = admission.request,
                                   .content_key = admission.content_key,
@@ -106,6 +120,7 @@ class FakeEngine final : public Engine {
   }
 
   StepResult do_prefill(const PrefillChunk& chunk) override {
+    KVRM_CHECK(!running_);
     KVRM_CHECK(slots_[chunk.slot].has_value());
     Held& held = *slots_[chunk.slot];
     KVRM_CHECK_EQ(chunk.first, held.positions);
@@ -113,6 +128,7 @@ class FakeEngine final : public Engine {
     KVRM_CHECK_LE(chunk.first + chunk.count, held.room);
     KVRM_CHECK_EQ(chunk.last, chunk.first + chunk.count == held.room);
     for (std::uint32_t i = 0; i < chunk.count; ++i) consume(held);
+    held.prefilled = chunk.last;
     if (script_.prefill_time) script_.clock->advance(script_.prefill_time(chunk));
     calls_ += 'p';
     rows_.clear();
@@ -123,38 +139,80 @@ class FakeEngine final : public Engine {
 
   bool do_extend(SlotIndex slot) override {
     Held& held = *slots_[slot];
-    KVRM_CHECK_EQ(held.room, held.positions);
-    if (used_ == script_.capacity_tokens) return false;
-    ++used_;
+    KVRM_CHECK_EQ(held.room, held.positions + (held.in_step ? 1U : 0U));
+    KVRM_CHECK_LT(held.room, script_.info.max_history_tokens);
+    const std::uint64_t more = memory_of(held.room + 1) - memory_of(held.room);
+    if (used_ + more > script_.capacity_tokens) {
+      refused_ahead_ += running_ ? 1 : 0;
+      return false;
+    }
+    used_ += more;
     ++held.room;
+    ++extended_;
     return true;
   }
 
+  static void check_distinct(std::span<const SlotIndex> slots) {
+    KVRM_CHECK(std::adjacent_find(slots.begin(), slots.end(), std::greater_equal<>()) ==
+               slots.end());
+  }
+
   void do_submit(const StepPlan& plan) override {
-    KVRM_CHECK(!plan.slots.empty());
-    KVRM_CHECK(std::adjacent_find(plan.slots.begin(), plan.slots.end(), std::greater_equal<>()) ==
-               plan.slots.end());
+    KVRM_CHECK(!running_ && !plan.slots.empty());
+    check_distinct(plan.slots);
     KVRM_CHECK_EQ(plan.step, ++step_);
     plan_.assign(plan.slots.begin(), plan.slots.end());
-    if (script_.step_time) script_.clock->advance(script_.step_time(plan));
+    // Every slot that was given room takes part.
+    for (SlotIndex slot = 0; slot < slots_.size(); ++slot) {
+      const bool planned = std::ranges::binary_search(plan_, slot);
+      KVRM_CHECK(!planned || slots_[slot].has_value());
+      if (!slots_[slot] || !slots_[slot]->prefilled) continue;
+      KVRM_CHECK_EQ(slots_[slot]->room, slots_[slot]->positions + (planned ? 1U : 0U));
+      slots_[slot]->in_step = planned;
+    }
+    running_ = true;
+    device_ = {};
+    if (script_.clock == nullptr) return;
+    const Nanoseconds time = script_.step_time ? script_.step_time(plan) : 0;
+    const Nanoseconds now = script_.clock->now();
+    device_ = {.begin = now, .end = now + time, .busy = time, .concurrent = true};
+  }
+
+  void do_prepare(const StepPlan& next) override {
+    KVRM_CHECK(running_);
+    KVRM_CHECK_EQ(next.step, step_ + 1);
+    check_distinct(next.slots);
+    for (const SlotIndex slot : next.slots) {
+      KVRM_CHECK(slots_[slot].has_value() && slots_[slot]->in_step);
+      KVRM_CHECK_EQ(slots_[slot]->room, slots_[slot]->positions + 2);
+    }
+    calls_ += 'a';
+    if (script_.prepare_time) script_.clock->advance(script_.prepare_time(next));
   }
 
   StepResult do_collect() override {
+    KVRM_CHECK(running_);
+    running_ = false;
+    if (script_.clock != nullptr) {
+      static_cast<Clock*>(script_.clock)->sleep_until(device_.end);
+    }
     calls_ += 's';
     rows_.clear();
     outputs_.assign(plan_.size(), {});
     for (std::size_t i = 0; i < plan_.size(); ++i) {
       Held& held = *slots_[plan_[i]];
       KVRM_CHECK_LT(held.positions, held.room);
+      held.in_step = false;
       consume(held);
       give_row(plan_[i], i, static_cast<std::uint32_t>(plan_.size()));
     }
-    return {.rows = rows_, .phases = {}};
+    return {.rows = rows_, .phases = {}, .device = device_};
   }
 
   void do_release(SlotIndex slot) override {
+    KVRM_CHECK(!running_);
     if (!slots_[slot]) return;
-    used_ -= slots_[slot]->room;
+    used_ -= memory_of(slots_[slot]->room);
     events_.push_back({false, slots_[slot]->request});
     slots_[slot].reset();
   }
@@ -203,6 +261,10 @@ class FakeEngine final : public Engine {
   std::vector<std::optional<Held>> slots_;
   std::map<RequestId, std::uint32_t> first_known_;  // prompt length, from the first admission
   std::uint64_t used_ = 0;
+  std::uint64_t extended_ = 0;
+  std::uint64_t refused_ahead_ = 0;
+  bool running_ = false;  // a step is, between submit() and collect()
+  DeviceRun device_;
   Epoch step_ = 0;
   std::vector<SlotIndex> plan_;
   std::vector<RowResult> rows_;
