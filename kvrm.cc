@@ -56,7 +56,8 @@ std::vector<BackendEntry> backends() {
        [](const BackendSpec& spec) -> Result<std::unique_ptr<Device>> {
          const Result<KernelSet> kernels = select_kernels(spec.kernels);
          if (!kernels) return tl::unexpected(kernels.error());
-         return make_cpu_device({.workers = spec.workers, .kernel_target = kernels->target});
+         return make_cpu_device(
+             {.workers = spec.workers, .kernel_target = kernels->target, .async = spec.overlap});
        }},
   };
 }

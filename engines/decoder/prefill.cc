@@ -58,6 +58,7 @@ RowResult Prefill::run(const Chunk& chunk, std::span<const LayerKv> layers) {
     ops_.clear();
     decoder_.append_step(ops_, shape, rows_, layers);
     for (const Op& op : ops_.ops()) device_->launch(op);
+    device_->wait();  // the rows and the list are used again
   }
   return chunk.last ? row_result(decoder_.output(), 0, 0) : RowResult{};
 }

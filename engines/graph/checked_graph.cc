@@ -11,10 +11,9 @@ CheckedGraph::CheckedGraph(Device& device, OpList ops)
       launch_hash_(first_hash_) {}
 
 void CheckedGraph::replay(Device& device) {
+  device.replay(*graph_);
   launch_hash_ = graph_->launch_hash();
   launch_hash_changes_ += launch_hash_ != first_hash_ ? 1 : 0;
-  device.replay(*graph_);
-  device.wait();
 }
 
 }  // namespace kvrm

@@ -15,14 +15,16 @@ class CheckedGraph {
   // Records the list; `ops` lives, unchanged, inside this object.
   CheckedGraph(Device& device, OpList ops);
 
-  // Hashes what is about to run, then runs it to its end. Hashing reads the arguments once, about
-  // 30 ns an operation, so it happens at every replay.
+  // Starts it; Device::wait() returns when it has ended. Hashes what was started as well, at every
+  // replay: hashing reads the arguments once, about 30 ns an operation, and what runs only reads
+  // them too.
   void replay(Device& device);
 
   std::uint64_t launch_hash() const {
     return launch_hash_;
   }  // of the last replay, else of record()
   std::uint64_t launch_hash_changes() const { return launch_hash_changes_; }
+  std::uint64_t launch_signature() const { return graph_->launch_signature(); }
   // Host memory of operations and arguments.
   std::size_t bytes() const { return ops_.bytes() + graph_->bytes(); }
 

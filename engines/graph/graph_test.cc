@@ -101,5 +101,30 @@ TEST(CheckedGraph, CountsReplaysThatAreNotWhatWasRecorded) {
   EXPECT_EQ(graph.launch_hash_changes(), 1U);
 }
 
+TEST(CheckedGraph, SignatureIsThatOfRecordAndKnowsNoAddresses) {
+  std::uint64_t signature = 0;
+  std::uint64_t hash = 0;
+  for (int round = 0; round < 2; ++round) {
+    const auto device = make_cpu_device({.workers = 1}).value();
+    // Memory of other sizes before it moves the second round's buffer.
+    const auto other = device->allocate(MemoryPurpose::metadata, 4096 * (1 + 7 * round)).value();
+    const auto sum = device->allocate(MemoryPurpose::metadata, 64).value();
+    OpList list;
+    list.add(&kAdd, AddArgs{5, sum.as<std::uint64_t>().data()}, 2);
+    auto* args = static_cast<AddArgs*>(const_cast<void*>(list.ops()[0].args));
+    CheckedGraph graph(*device, std::move(list));
+    if (round == 0) {
+      signature = graph.launch_signature();
+      hash = graph.launch_hash();
+    }
+    EXPECT_EQ(graph.launch_signature(), signature);
+    EXPECT_EQ(graph.launch_hash() == hash, round == 0);
+    args->amount = 6;
+    graph.replay(*device);
+    device->wait();
+    EXPECT_EQ(graph.launch_signature(), signature);
+  }
+}
+
 }  // namespace
 }  // namespace kvrm

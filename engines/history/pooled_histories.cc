@@ -277,6 +277,15 @@ DecodeRow PooledHistories::decode_row(SlotIndex index) const {
   return row;
 }
 
+DecodeRow PooledHistories::next_row(SlotIndex index) const {
+  const Slot& slot = slots_[index];
+  KVRM_CHECK_EQ(pager_.length(slot.history), slot.computed + 1);
+  return {.token = kNoToken,
+          .length = slot.computed + 1,
+          .write_slot = write_slot(slot, slot.computed),
+          .content_key = slot.content_key};
+}
+
 void PooledHistories::finish_step(std::span<const RowResult> rows) {
   for (const RowResult& row : rows) slots_[row.slot].last_token = row.token;
   pager_->complete_step(steps_);

@@ -55,6 +55,10 @@ class PooledHistories {
   // the fence and takes the sampled tokens.
   void begin_step(const StepPlan& step, std::uint32_t rows);
   DecodeRow decode_row(SlotIndex slot) const;
+  // What decode_row() will say of the step after the one that runs, once the slot has been extended
+  // for it; all but its token, which is not sampled yet.
+  DecodeRow next_row(SlotIndex slot) const;
+  TokenId last_token(SlotIndex slot) const { return slots_[slot].last_token; }
   void finish_step(std::span<const RowResult> rows);
   // What must happen on the device before the step's rows write or attend: far-history updates
   // first, then the copies. Whoever reads the copies clears them.

@@ -159,12 +159,11 @@ void KvrmEngine::do_submit(const StepPlan& step) {
   plan_step(step.slots);
   const Nanoseconds planned = device_.clock().now();
   commit();
-  const Nanoseconds committed = device_.clock().now();
+  committed_ = device_.clock().now();
   graph_->replay(device_);
   ++histories_.counters().replays;
-  phases_ = {.plan = planned - start,
-             .commit = committed - planned,
-             .replay = device_.clock().now() - committed};
+  submitted_ = device_.clock().now();
+  phases_ = {.plan = planned - start, .commit = committed_ - planned};
 }
 
 // The edits that turn the last step's image into this one's.
@@ -231,7 +230,10 @@ std::vector<std::byte> KvrmEngine::expected_image() const {
 }
 
 StepResult KvrmEngine::do_collect() {
+  device_.wait();
+  const DeviceRun device = device_.last_run();
   const Nanoseconds start = device_.clock().now();
+  phases_.replay = std::max(submitted_, device.end) - committed_;
   // A record that did not arrive as it was built means that memory was overwritten.
   KVRM_CHECK_EQ(std::string(apply_status_name(descriptor_.status())), "ok");
   results_.clear();
@@ -240,7 +242,7 @@ StepResult KvrmEngine::do_collect() {
   }
   histories_.finish_step(results_);
   phases_.sample = device_.clock().now() - start;
-  return {.rows = results_, .phases = phases_};
+  return {.rows = results_, .phases = phases_, .device = device};
 }
 
 void KvrmEngine::do_release(SlotIndex slot) {
@@ -253,7 +255,8 @@ EngineUsage KvrmEngine::do_usage() const {
   EngineUsage usage{.memory = histories_.memory(),
                     .counters = histories_.counters(),
                     .launch_hash = graph_->launch_hash(),
-                    .launch_hash_changes = graph_->launch_hash_changes()};
+                    .launch_hash_changes = graph_->launch_hash_changes(),
+                    .launch_signature = graph_->launch_signature()};
   usage.memory.graph_bytes = graph_->bytes();
   usage.memory.metadata_bytes +=
       descriptor_.device_bytes() + descriptor_.builder().bytes() + groups_.bytes();

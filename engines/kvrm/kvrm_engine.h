@@ -83,6 +83,8 @@ class KvrmEngine final : public Engine {
   TableEdits edits_;                   // scratch
   std::vector<RowResult> results_;
   PhaseTimes phases_;
+  Nanoseconds committed_ = 0;  // when the step's replay was called
+  Nanoseconds submitted_ = 0;
 };
 
 Result<std::unique_ptr<Engine>> make_kvrm_engine(const EngineSpec& spec, const DecoderModel& model,

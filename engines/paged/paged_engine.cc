@@ -1,10 +1,13 @@
 #include "engines/paged/paged_engine.h"
 
 #include <algorithm>
+#include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "engines/decoder/decoder.h"
+#include "engines/decoder/rows_ahead.h"
 #include "engines/history/pooled_histories.h"
 #include "engines/paged/block_tables.h"
 #include "engines/paged/bucket_graphs.h"
@@ -37,6 +40,13 @@ Result<Parts> make_parts(const EngineSpec& spec, const DecoderModel& model,
   return Parts{std::move(*histories), std::move(*decoder), std::move(*tables), std::move(*rows)};
 }
 
+// A step's operations as `paged` plans them, for so many rows and chunks.
+struct EagerStep {
+  OpList ops;
+  std::uint32_t rows = 0;  // 0: no step
+  std::uint32_t chunks = 0;
+};
+
 class PagedEngine final : public Engine {
  public:
   PagedEngine(const EngineSpec& spec, Parts parts, Device& device);
@@ -52,12 +62,15 @@ class PagedEngine final : public Engine {
   }
   bool do_extend(SlotIndex slot) override { return histories_.extend(slot); }
   void do_submit(const StepPlan& step) override;
+  void do_prepare(const StepPlan& next) override;
   StepResult do_collect() override;
   void do_release(SlotIndex slot) override;
   EngineUsage do_usage() const override;
 
   std::uint32_t chunks_of(std::span<const SlotIndex> slots) const;
+  RowInput row_of(SlotIndex slot, const DecodeRow& decode);
   void fill_rows(std::span<const SlotIndex> slots, std::uint32_t rows);
+  void plan_eagerly(EagerStep& step, std::uint32_t rows, std::uint32_t chunks) const;
   void append_step(OpList& ops, std::uint32_t rows, std::uint32_t chunks) const;
   void launch_eagerly(std::uint32_t rows, std::uint32_t chunks);
 
@@ -70,11 +83,17 @@ class PagedEngine final : public Engine {
   std::vector<LayerKv> layers_;
   std::uint32_t chunk_tokens_ = 0;
   std::unique_ptr<BucketGraphs> graphs_;  // null: `paged`
-  OpList eager_ops_;
+  // The step that runs and, while it runs, the one planned ahead.
+  std::array<EagerStep, 2> eager_;
+  std::uint32_t running_eager_ = 0;
+  RowsAhead rows_ahead_;
   std::vector<SlotIndex> step_slots_;
   std::vector<RowResult> results_;
   PhaseTimes phases_;
+  Nanoseconds committed_ = 0;  // when the step's replay or first launch was called
+  Nanoseconds submitted_ = 0;
   std::uint64_t launch_hash_ = 0;
+  std::uint64_t launch_signature_ = 0;
 };
 
 PagedEngine::PagedEngine(const EngineSpec& spec, Parts parts, Device& device)
@@ -84,7 +103,8 @@ PagedEngine::PagedEngine(const EngineSpec& spec, Parts parts, Device& device)
       tables_(std::move(parts.tables)),
       row_memory_(std::move(parts.row_memory)),
       rows_(place_row_arrays(row_memory_.data(), histories_.plan().slots)),
-      chunk_tokens_(decoder_.model().shape().chunk_tokens()) {
+      chunk_tokens_(decoder_.model().shape().chunk_tokens()),
+      rows_ahead_(histories_.plan().slots) {
   const KvSource source{.addressing = KvAddressing::table,
                         .prefetch_runs = spec.options.prefetch == Prefetch::run ? 1U : 0U,
                         .block_table = tables_.data(),
@@ -120,19 +140,30 @@ void PagedEngine::do_submit(const StepPlan& step) {
   histories_.begin_step(step, rows);
   const Nanoseconds planned = device_.clock().now();
   fill_rows(step.slots, rows);
-  const Nanoseconds committed = device_.clock().now();
+  committed_ = device_.clock().now();
   EngineCounters& counters = histories_.counters();
   if (bucket != nullptr) {
     bucket->graph.replay(device_);
     launch_hash_ = bucket->graph.launch_hash();
+    launch_signature_ = bucket->graph.launch_signature();
     ++counters.replays;
   } else {
     launch_eagerly(rows, chunks);
     counters.fallbacks += graphs_ ? 1 : 0;
   }
-  phases_ = {.plan = planned - start,
-             .commit = committed - planned,
-             .replay = device_.clock().now() - committed};
+  submitted_ = device_.clock().now();
+  phases_ = {.plan = planned - start, .commit = committed_ - planned};
+}
+
+// The tables only grow, past what the running step reads. Its row arrays and its list of operations
+// are being read, so the next step's wait beside them.
+void PagedEngine::do_prepare(const StepPlan& next) {
+  for (const SlotIndex slot : next.slots) {
+    rows_ahead_.put(slot, row_of(slot, histories_.next_row(slot)));
+  }
+  if (graphs_ || next.slots.empty()) return;
+  plan_eagerly(eager_[1 - running_eager_], static_cast<std::uint32_t>(next.slots.size()),
+               chunks_of(next.slots));
 }
 
 // Chunks of the longest row; extend() has made room for the new position already.
@@ -142,43 +173,64 @@ std::uint32_t PagedEngine::chunks_of(std::span<const SlotIndex> slots) const {
   return static_cast<std::uint32_t>(divide_up(longest, chunk_tokens_));
 }
 
+// All but the token, which may not be sampled yet.
+RowInput PagedEngine::row_of(SlotIndex slot, const DecodeRow& decode) {
+  tables_.sync(slot, histories_.table(slot));
+  return {.position = decode.length - 1,
+          .length = decode.length,
+          .history = slot,
+          .write_slot = decode.write_slot,
+          .content_key = decode.content_key};
+}
+
 void PagedEngine::fill_rows(std::span<const SlotIndex> slots, std::uint32_t rows) {
   for (std::uint32_t row = 0; row < slots.size(); ++row) {
     const SlotIndex slot = slots[row];
-    tables_.sync(slot, histories_.table(slot));
-    const DecodeRow decode = histories_.decode_row(slot);
-    set_row(rows_, row,
-            {.token = decode.token,
-             .position = decode.length - 1,
-             .length = decode.length,
-             .history = slot,
-             .write_slot = decode.write_slot,
-             .content_key = decode.content_key});
+    const std::optional<RowInput> ahead = rows_ahead_.take(slot);
+    RowInput input = ahead ? *ahead : row_of(slot, histories_.decode_row(slot));
+    input.token = histories_.last_token(slot);
+    set_row(rows_, row, input);
     histories_.counters().groups += histories_.run_count(slot);
   }
   clear_rows(rows_, static_cast<std::uint32_t>(slots.size()),
              static_cast<std::uint32_t>(round_up(rows, kRowTile)));
 }
 
+void PagedEngine::plan_eagerly(EagerStep& step, std::uint32_t rows, std::uint32_t chunks) const {
+  step.ops.clear();
+  append_step(step.ops, rows, chunks);
+  step.rows = rows;
+  step.chunks = chunks;
+}
+
+// Every step is planned anew, ahead or now; a plan ahead serves only the step that it was made for.
 void PagedEngine::launch_eagerly(std::uint32_t rows, std::uint32_t chunks) {
-  eager_ops_.clear();
-  append_step(eager_ops_, rows, chunks);
-  for (const Op& op : eager_ops_.ops()) device_.launch(op);
-  histories_.counters().launches += eager_ops_.ops().size();
+  EagerStep& ahead = eager_[1 - running_eager_];
+  const bool planned = ahead.rows == rows && ahead.chunks == chunks;
+  ahead.rows = 0;
+  if (planned) running_eager_ = 1 - running_eager_;
+  EagerStep& step = eager_[running_eager_];
+  if (!planned) plan_eagerly(step, rows, chunks);
+  for (const Op& op : step.ops.ops()) device_.launch(op);
+  histories_.counters().launches += step.ops.ops().size();
 }
 
 StepResult PagedEngine::do_collect() {
+  device_.wait();
+  const DeviceRun device = device_.last_run();
   const Nanoseconds start = device_.clock().now();
+  phases_.replay = std::max(submitted_, device.end) - committed_;
   results_.clear();
   for (std::uint32_t row = 0; row < step_slots_.size(); ++row) {
     results_.push_back(row_result(decoder_.output(), row, step_slots_[row]));
   }
   histories_.finish_step(results_);
   phases_.sample = device_.clock().now() - start;
-  return {.rows = results_, .phases = phases_};
+  return {.rows = results_, .phases = phases_, .device = device};
 }
 
 void PagedEngine::do_release(SlotIndex slot) {
+  rows_ahead_.forget(slot);
   histories_.release(slot);
   tables_.clear(slot);
 }
@@ -187,9 +239,11 @@ EngineUsage PagedEngine::do_usage() const {
   EngineUsage usage{.memory = histories_.memory(),
                     .counters = histories_.counters(),
                     .launch_hash = launch_hash_,
-                    .launch_hash_changes = graphs_ ? graphs_->launch_hash_changes() : 0};
+                    .launch_hash_changes = graphs_ ? graphs_->launch_hash_changes() : 0,
+                    .launch_signature = launch_signature_};
   usage.memory.graph_bytes = graphs_ ? graphs_->bytes() : 0;
-  usage.memory.metadata_bytes += tables_.bytes() + row_memory_.bytes() + eager_ops_.bytes();
+  usage.memory.metadata_bytes += tables_.bytes() + row_memory_.bytes();
+  for (const EagerStep& step : eager_) usage.memory.metadata_bytes += step.ops.bytes();
   return usage;
 }
 

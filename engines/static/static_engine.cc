@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engines/decoder/attention_work.h"
+#include "engines/decoder/rows_ahead.h"
 #include "engines/static/static_setup.h"
 #include "harness/base/check.h"
 #include "harness/base/units.h"
@@ -34,11 +35,13 @@ class StaticEngine final : public Engine {
   StepResult do_prefill(const PrefillChunk& chunk) override;
   bool do_extend(SlotIndex slot) override;
   void do_submit(const StepPlan& plan) override;
+  void do_prepare(const StepPlan& next) override;
   StepResult do_collect() override;
   void do_release(SlotIndex slot) override;
   EngineUsage do_usage() const override;
 
   LengthGraph& choose_graph(const StepPlan& plan);
+  RowInput next_row(SlotIndex index) const;
   void fill_rows(const StepPlan& plan);
   void count_step(const StepPlan& plan, std::uint32_t compute_length);
 
@@ -54,9 +57,13 @@ class StaticEngine final : public Engine {
 
   std::vector<SlotIndex> step_slots_;  // of the step in flight
   std::vector<RowResult> results_;
+  RowsAhead rows_ahead_;
   PhaseTimes phases_;
+  Nanoseconds committed_ = 0;  // when the step's replay was called
+  Nanoseconds submitted_ = 0;
   EngineCounters counters_;
   std::uint64_t launch_hash_ = 0;
+  std::uint64_t launch_signature_ = 0;
 };
 
 StaticEngine::StaticEngine(const EngineSpec& spec, const DecoderModel& model, Device& device,
@@ -65,7 +72,8 @@ StaticEngine::StaticEngine(const EngineSpec& spec, const DecoderModel& model, De
       device_(device),
       setup_(std::move(setup)),
       block_tokens_(spec.options.block_tokens),
-      slots_(setup_.slots) {
+      slots_(setup_.slots),
+      rows_ahead_(setup_.slots) {
   info_.kind = spec.kind;
   info_.label = spec.label;
   info_.slots = setup_.slots;
@@ -142,10 +150,17 @@ void StaticEngine::do_submit(const StepPlan& plan) {
   const Nanoseconds planned = clock.now();
   fill_rows(plan);
   count_step(plan, graph.compute_length);
-  const Nanoseconds committed = clock.now();
+  committed_ = clock.now();
   graph.graph.replay(device_);
   launch_hash_ = graph.graph.launch_hash();
-  phases_ = {planned - start, committed - planned, clock.now() - committed, 0};
+  launch_signature_ = graph.graph.launch_signature();
+  submitted_ = clock.now();
+  phases_ = {.plan = planned - start, .commit = committed_ - planned};
+}
+
+// The row arrays are being read, so the rows wait beside them.
+void StaticEngine::do_prepare(const StepPlan& next) {
+  for (const SlotIndex index : next.slots) rows_ahead_.put(index, next_row(index));
 }
 
 // The smallest graph that covers the longest history, each one longer by this step's position.
@@ -162,6 +177,16 @@ LengthGraph& StaticEngine::choose_graph(const StepPlan& plan) {
                        [&](const LengthGraph& graph) { return longest <= graph.max_length; });
 }
 
+// All but the token, which may not be sampled yet.
+RowInput StaticEngine::next_row(SlotIndex index) const {
+  const Slot& slot = slots_[index];
+  return {.position = slot.length,
+          .length = slot.length + 1,
+          .history = index,
+          .write_slot = setup_.kv.write_slot(index, slot.length),
+          .content_key = slot.content_key};
+}
+
 void StaticEngine::fill_rows(const StepPlan& plan) {
   auto next = plan.slots.begin();
   for (SlotIndex index = 0; index < setup_.slots; ++index) {
@@ -169,12 +194,10 @@ void StaticEngine::fill_rows(const StepPlan& plan) {
     row.history = index;  // a padding row computes over its own slot, never over a live one
     if (next != plan.slots.end() && *next == index) {
       ++next;
-      Slot& slot = slots_[index];
-      row.token = slot.last_token;
-      row.position = slot.length;
-      row.length = ++slot.length;
-      row.write_slot = setup_.kv.write_slot(index, row.position);
-      row.content_key = slot.content_key;
+      const std::optional<RowInput> ahead = rows_ahead_.take(index);
+      row = ahead ? *ahead : next_row(index);
+      row.token = slots_[index].last_token;
+      slots_[index].length = row.length;
     }
     set_row(setup_.rows, index, row);
   }
@@ -203,20 +226,24 @@ void StaticEngine::count_step(const StepPlan& plan, std::uint32_t compute_length
 }
 
 StepResult StaticEngine::do_collect() {
+  device_.wait();
+  const DeviceRun device = device_.last_run();
   const Nanoseconds start = device_.clock().now();
+  phases_.replay = std::max(submitted_, device.end) - committed_;
   results_.clear();
   for (const SlotIndex index : step_slots_) {
     results_.push_back(row_result(setup_.decoder.output(), index, index));
     slots_[index].last_token = results_.back().token;
   }
   phases_.sample = device_.clock().now() - start;
-  return {results_, phases_};
+  return {.rows = results_, .phases = phases_, .device = device};
 }
 
 void StaticEngine::do_release(SlotIndex index) {
   Slot& slot = slots_.at(index);
   if (!slot.used) return;
   slot.used = false;
+  rows_ahead_.forget(index);
   live_positions_ -= slot.length;
   --used_slots_;
 }
@@ -230,6 +257,7 @@ EngineUsage StaticEngine::do_usage() const {
   usage.memory.metadata_bytes = setup_.row_memory.bytes();
   usage.counters = counters_;
   usage.launch_hash = launch_hash_;
+  usage.launch_signature = launch_signature_;
   for (const LengthGraph& graph : setup_.graphs) {
     usage.launch_hash_changes += graph.graph.launch_hash_changes();
   }

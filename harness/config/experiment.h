@@ -27,6 +27,9 @@ struct BackendSpec {
   std::string profile;           // modelled backend only
   std::uint32_t workers = 0;     // cpu; 0: one for each core
   std::string kernels = "auto";  // kernel target by name (kernels/dispatch)
+  // Not a key of its own: driver.overlap. The caller goes on while the device works; on the cpu it
+  // is then no worker.
+  bool overlap = false;
 };
 
 struct ArrivalSpec {
@@ -77,6 +80,7 @@ struct DriverSpec {
   // there. `driver.warmup: none` is 0.
   double warmup_share = 0.1;
   double generator_lag_budget_ms = 5;  // p99 of the lag above it: the run is `invalid`
+  bool overlap = false;                // host work of the next step while one runs, in every engine
   double time_limit_s =
       0;  // per engine and repeat; 0: none. Requests left are in flight at the end
   std::uint64_t max_kv_bytes = 0;  // points with a larger KV budget are skipped; 0: none are

@@ -70,6 +70,10 @@ Section<DriverSpec> driver_section() {
            &DriverSpec::warmup_share, warmup_share())
       .key({"generator_lag_budget_ms", "A run whose p99 generator lag is above it is `invalid`."},
            &DriverSpec::generator_lag_budget_ms, number(0.0, kMaxMilliseconds))
+      .key({"overlap",
+            "Plan the next step while one runs, in every engine; on the cpu backend one worker "
+            "fewer."},
+           &DriverSpec::overlap, boolean())
       .key({"time_limit_s", "Of each engine and repeat; 0: none."}, &DriverSpec::time_limit_s,
            number(0.0, kMaxSeconds))
       .key({"max_kv_bytes", "Points whose KV budget is larger are skipped and named; 0: none."},

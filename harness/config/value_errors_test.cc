@@ -180,7 +180,7 @@ const std::vector<Change>& changes() {
        "number from 0 to 0.9"},
       {"", "driver: {replicas: 2}\n",
        "15:10: driver.replicas: found \"replicas\", which this version does not support, allowed: "
-       "repeats, warmup, generator_lag_budget_ms, time_limit_s, max_kv_bytes"},
+       "repeats, warmup, generator_lag_budget_ms, overlap, time_limit_s, max_kv_bytes"},
       {"", "driver: {max_kv_bytes: 8GB}\n",
        "15:24: driver.max_kv_bytes: found \"8GB\", allowed: a byte size from 0, such as 65536, "
        "64KiB, 64MiB or 1GiB"},

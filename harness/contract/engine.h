@@ -23,6 +23,7 @@
 
 #include "harness/base/ids.h"
 #include "harness/base/units.h"
+#include "harness/contract/device_run.h"
 #include "harness/contract/engine_spec.h"
 
 namespace kvrm {
@@ -78,7 +79,8 @@ struct RowResult {
   std::span<const float> output;
 };
 
-// Host time of one step by phase; replay includes the device.
+// Time of one step by phase, not counting what prepare() did ahead of it. replay begins with the
+// launch and includes the device to its end, whether the host waited for it or did other work.
 struct PhaseTimes {
   Nanoseconds plan = 0;
   Nanoseconds commit = 0;
@@ -90,6 +92,7 @@ struct PhaseTimes {
 struct StepResult {
   std::span<const RowResult> rows;  // in the order of the plan; valid until the engine's next call
   PhaseTimes phases;
+  DeviceRun device{};
 };
 
 // KV bytes (docs/ARCHITECTURE.md, Words): reserved >= allocated >= live. The other figures are
@@ -153,6 +156,9 @@ struct EngineUsage {
   std::uint64_t launch_hash = 0;  // of the last decode replay; 0 for eager engines
   std::uint64_t launch_hash_changes =
       0;  // replays whose hash differed from the first of the same graph
+  // As launch_hash, but the same for two engines that are built the same, wherever their memory
+  // lies.
+  std::uint64_t launch_signature = 0;
   // Summed over decode steps: runs of every history, and the groups that the step's rows read.
   SizeHistogram runs_by_blocks{};
   SizeHistogram groups_by_blocks{};

@@ -11,9 +11,14 @@
 namespace kvrm {
 
 struct CpuDeviceSpec {
-  std::uint32_t workers = 0;             // 0: one for each core that this process may use
-  std::string kernel_target;             // only reported; the composition root chooses the kernels
+  std::uint32_t workers = 0;  // threads, the caller's included; 0: one for each core that this
+                              // process may use
+  std::string kernel_target;  // only reported; the composition root chooses the kernels
   std::uint64_t memory_limit_bytes = 0;  // 0: what the machine (or its cgroup) has free
+  // The caller is no worker, and goes on while the others work: one worker fewer, at least one.
+  bool async = false;
+  std::uint64_t max_mappings =
+      0;  // of this process, for PageMapper::check_spans(); 0: the system's
 };
 
 Result<std::unique_ptr<Device>> make_cpu_device(const CpuDeviceSpec& spec);

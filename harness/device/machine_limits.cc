@@ -116,6 +116,14 @@ std::uint32_t cpu_quota_cores(const fs::path& root) {
   return least == kUnlimited ? 0 : static_cast<std::uint32_t>(std::max<std::uint64_t>(least, 1));
 }
 
+MappingCount count_mappings(const fs::path& root) {
+  MappingCount count;
+  std::ifstream in(root / "proc/self/maps");
+  for (std::string line; std::getline(in, line);) ++count.used;
+  count.most = read_number(root / "proc/sys/vm/max_map_count", "").value_or(kUnlimited);
+  return count;
+}
+
 std::vector<std::uint32_t> process_cores() {
   std::set<std::uint32_t> cores;
   std::error_code error;

@@ -74,6 +74,15 @@ TEST_F(MachineLimits, Version1ReadsItsController) {
   EXPECT_EQ(cpu_quota_cores(root_), 2U);
 }
 
+TEST_F(MachineLimits, MappingsAreCountedAgainstTheirLimit) {
+  EXPECT_EQ(count_mappings(root_).used, 0U);
+  EXPECT_EQ(count_mappings(root_).most, std::numeric_limits<std::uint64_t>::max());
+  write("proc/self/maps", "1000-2000 r--p 0 00:00 0\n2000-3000 rw-p 0 00:00 0 [heap]\n");
+  write("proc/sys/vm/max_map_count", "65530\n");
+  EXPECT_EQ(count_mappings(root_).used, 2U);
+  EXPECT_EQ(count_mappings(root_).most, 65530U);
+}
+
 TEST(MachineLimitsHere, ThisProcessHasMemoryAndCores) {
   EXPECT_GT(available_memory_bytes(), kMiB);
   EXPECT_LT(available_memory_bytes(), std::uint64_t{1} << 50);

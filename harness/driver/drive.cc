@@ -13,6 +13,7 @@
 #include "harness/driver/live_request.h"
 #include "harness/driver/sample_keeper.h"
 #include "harness/driver/scheduler.h"
+#include "harness/driver/step_runner.h"
 
 namespace kvrm {
 namespace {
@@ -32,11 +33,13 @@ class DriveLoop {
         scheduler_(engine.info().slots),
         fork_parents_(engine.info()),
         recorder_(engine, options),
+        runner_(engine, clock, options.overlap),
         samples_(options.samples) {
     KVRM_CHECK_LT(0U, engine.info().slots);
     KVRM_CHECK_LT(0U, options.budget.prefill_tokens);
     KVRM_CHECK_LT(0U, options.budget.max_len);
     plan_.reserve(engine.info().slots);
+    growing_.reserve(engine.info().slots);
     ended_.reserve(engine.info().slots);
   }
 
@@ -64,10 +67,11 @@ class DriveLoop {
   void make_room();
   bool extend_or_preempt(SlotIndex slot);
   void preempt_youngest();
+  void list_growing();
+  void release_memory(SlotIndex slot);
   void decode_step();
   bool take_row(const RowResult& row, Nanoseconds time);
   void offer_sample(const LiveRequest& live, const RowResult& row);
-  void vacate(SlotIndex slot);
   void release_finished(SlotIndex slot, Nanoseconds time);
   void report_progress();
   EventLog finish();
@@ -81,11 +85,12 @@ class DriveLoop {
   ForkParents fork_parents_;
   LiveRequests live_;
   EventRecorder recorder_;
+  StepRunner runner_;
   SampleKeeper samples_;
   std::optional<Prefilling> prefilling_;  // always the youngest holder; all others decode
   std::vector<SlotIndex> plan_;
+  std::vector<SlotIndex> growing_;
   std::vector<SlotIndex> ended_;  // in this step
-  Epoch step_ = 0;
   Nanoseconds origin_ = 0;
   Nanoseconds last_event_ = 0;
   Nanoseconds next_progress_ = kProgressInterval;
@@ -93,6 +98,7 @@ class DriveLoop {
 
 Result<EventLog> DriveLoop::run() {
   origin_ = clock_.now();
+  runner_.begin(origin_);
   while (true) {
     if (Status received = receive_arrivals(); !received) {
       return tl::unexpected<Error>(std::move(received.error()));
@@ -156,7 +162,9 @@ bool DriveLoop::stop_asked() const {
 void DriveLoop::wait_for_arrival() {
   Nanoseconds until = std::min(arrivals_.next_arrival(), now() + kSleepSlice);
   if (options_.time_limit > 0) until = std::min(until, options_.time_limit);
+  const Nanoseconds start = now();
   clock_.sleep_until(origin_ + until);
+  runner_.set_aside(now() - start);
 }
 
 void DriveLoop::admit_and_prefill() {
@@ -214,6 +222,7 @@ std::uint32_t DriveLoop::prefill_chunk(std::uint32_t budget) {
   KVRM_CHECK_EQ(result.rows.size(), last ? 1U : 0U);
   lag_.engine_busy(start, end);
   recorder_.prefilled(count, end - start);
+  runner_.set_aside(end - start);
   live.recomputed_tokens += std::min(first + count, std::max(first, live.computed_tokens)) - first;
   live.computed_tokens = std::max(live.computed_tokens, first + count);
   prefilling_->done += count;
@@ -230,7 +239,8 @@ std::uint32_t DriveLoop::prefill_chunk(std::uint32_t budget) {
 void DriveLoop::make_room() {
   SlotIndex slot = scheduler_.oldest();
   while (slot != Scheduler::kNoSlot) {
-    if (scheduler_.is_decoding(slot) && !extend_or_preempt(slot)) return;
+    const bool needs_room = scheduler_.is_decoding(slot) && !runner_.has_room(slot);
+    if (needs_room && !extend_or_preempt(slot)) return;
     slot = scheduler_.next_younger(slot);
   }
 }
@@ -250,9 +260,29 @@ bool DriveLoop::extend_or_preempt(SlotIndex slot) {
 void DriveLoop::preempt_youngest() {
   const SlotIndex slot = scheduler_.youngest();
   ++holder(slot).preemptions;
-  vacate(slot);
+  release_memory(slot);
   scheduler_.preempt(slot);
   if (prefilling_ && prefilling_->slot == slot) prefilling_.reset();
+}
+
+// Whose history may be longer after the step to come, the oldest first: one that is as long as any
+// may be ends with it.
+void DriveLoop::list_growing() {
+  const std::uint32_t longest =
+      std::min(options_.budget.max_len, engine_.info().max_history_tokens);
+  growing_.clear();
+  for (SlotIndex slot = scheduler_.oldest(); slot != Scheduler::kNoSlot;
+       slot = scheduler_.next_younger(slot)) {
+    const bool decoding = scheduler_.is_decoding(slot);
+    if (decoding && holder(slot).known_tokens() < longest) growing_.push_back(slot);
+  }
+}
+
+// Gives back all that the slot's request holds, room for a step to come too.
+void DriveLoop::release_memory(SlotIndex slot) {
+  engine_.release(slot);
+  fork_parents_.remove(slot);
+  if (runner_.forget(slot)) recorder_.wasted_row();
 }
 
 void DriveLoop::decode_step() {
@@ -261,15 +291,10 @@ void DriveLoop::decode_step() {
   if (plan_.empty()) return;
 
   StepRecord step;
-  step.start = now();
-  engine_.submit({.step = ++step_, .slots = plan_});
-  const StepResult result = engine_.collect();
-  step.end = now();
-  KVRM_CHECK_EQ(result.rows.size(), plan_.size());
+  if (runner_.overlaps()) list_growing();
+  const StepResult result = runner_.run(plan_, growing_, step);
   lag_.engine_busy(step.start, step.end);
-  step.active_slots = static_cast<std::uint32_t>(plan_.size());
   step.waiting_requests = static_cast<std::uint32_t>(scheduler_.waiting_count());
-  step.phases = result.phases;
 
   ended_.clear();
   for (const RowResult& row : result.rows) {
@@ -315,14 +340,9 @@ void DriveLoop::offer_sample(const LiveRequest& live, const RowResult& row) {
   if (options_.on_finished) options_.on_finished(recorder_.record(live.record), make_sample(offer));
 }
 
-void DriveLoop::vacate(SlotIndex slot) {
-  engine_.release(slot);
-  fork_parents_.remove(slot);
-}
-
 void DriveLoop::release_finished(SlotIndex slot, Nanoseconds time) {
   const RequestHandle handle = scheduler_.request_in(slot);
-  vacate(slot);
+  release_memory(slot);
   scheduler_.release(slot);
   recorder_.finished(live_[handle]);
   live_.remove(handle);
@@ -343,7 +363,7 @@ void DriveLoop::report_progress() {
 EventLog DriveLoop::finish() {
   while (scheduler_.active_count() > 0) {
     const SlotIndex slot = scheduler_.youngest();
-    vacate(slot);
+    release_memory(slot);
     scheduler_.preempt(slot);
   }
   for (; scheduler_.waiting_count() > 0; scheduler_.drop_front()) {

@@ -40,6 +40,7 @@ struct DriveOptions {
   std::uint32_t vocabulary = 0;  // decoder only
   std::uint32_t repeat = 0;
   Nanoseconds time_limit = 0;  // 0: none
+  bool overlap = false;        // plan the next step while one runs, as if no request ended in it
   const std::atomic<bool>* stop = nullptr;
   bool keep_output_tokens = false;  // decoder only
   SampleSpec samples;
@@ -64,6 +65,12 @@ struct DriveOptions {
 // yet, forks that slot: it prefills nothing and decodes in this turn's step. A request is refused
 // when its prompt or its budget is empty, when a prompt token is not in the vocabulary, or when
 // prompt + output - 1 positions exceed max_len or the engine's longest history.
+//
+// With `overlap` every slot is extended for the next step while a step runs, as if none of them
+// ended, and the engine prepares for it; a slot for which there is no memory then is left for the
+// next turn, and nobody is preempted meanwhile. What a slot that ends or is preempted was given is
+// given back, and its row counted (EventLog::wasted_rows). Outputs are the same; when memory is
+// short the schedule need not be.
 //
 // Times. Tokens of a step carry the time at which the step ended, the first token that of the last
 // prefill chunk, or after a fork that of the first step. RequestRecord::enqueued - intended_arrival

@@ -39,6 +39,8 @@ class EventRecorder {
   // and moved bytes are filled in here.
   void step(StepRecord step, const EngineUsage& usage);
   void finished(const LiveRequest& live);
+  // A row that was planned ahead and never ran.
+  void wasted_row() { ++log_.wasted_rows; }
   // A request that is still in the system at the end.
   void in_flight(const LiveRequest& live);
   void interrupted() { log_.interrupted = true; }

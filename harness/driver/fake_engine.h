@@ -1,8 +1,9 @@
 // Test only: an engine whose memory is a number of positions, whose times are scripted on a manual
 // clock, and whose outputs are a hash of the history, so that any schedule must give the same ones.
 // A fork takes over its parent's hash, so that a wrong parent gives wrong outputs; it shares memory
-// for good and needs one free position to begin. Checks the driver's side of the contract at every
-// call.
+// for good and needs room for one position to begin. Its device works beside the caller: from
+// submit() on for step_time, whatever the caller does meanwhile. Checks the driver's side of the
+// contract at every call.
 #pragma once
 
 #include <algorithm>
@@ -53,10 +54,12 @@ struct FakeScript {
   EngineInfo info{.kind = "fake", .label = "fake", .slots = 4, .max_history_tokens = 256};
   ModelShape shape = fake_shape(ModelKind::decoder);
   std::uint64_t capacity_tokens = 1 << 20;
+  std::uint32_t block_tokens = 1;  // memory is taken in so many at a time
   std::uint64_t reserved_bytes = 0;
   ManualClock* clock = nullptr;                                  // advanced by the times below
   std::function<Nanoseconds(const PrefillChunk&)> prefill_time;  // empty: 0
   std::function<Nanoseconds(const StepPlan&)> step_time;
+  std::function<Nanoseconds(const StepPlan&)> prepare_time;
   std::function<void(const FakeRow&)> fault;
 };
 
@@ -73,7 +76,7 @@ class FakeEngine final : public Engine {
   explicit FakeEngine(FakeScript script) : script_(std::move(script)), slots_(script_.info.slots) {}
 
   const std::vector<FakeEvent>& events() const { return events_; }
-  // 'p' for a prefill chunk, 's' for a step.
+  // 'p' for a prefill chunk, 's' for a step, 'a' for a step prepared ahead.
   const std::string& calls() const { return calls_; }
   std::uint64_t used_tokens() const { return used_; }
   // Positions that went through prefill: all, and of a request those that it had had before.
@@ -83,6 +86,10 @@ class FakeEngine final : public Engine {
     return found == had_.end() ? 0 : found->second.recomputed;
   }
   std::uint64_t refused_forks() const { return refused_forks_; }
+  // Positions that extend() has given, in all.
+  std::uint64_t extended() const { return extended_; }
+  // Calls of extend() while a step ran that found no memory.
+  std::uint64_t refused_ahead() const { return refused_ahead_; }
 
  private:
   struct Held {
@@ -93,6 +100,8 @@ class FakeEngine final : public Engine {
     std::uint32_t prefill_end = 0;
     std::uint32_t room = 0;
     std::uint32_t shared = 0;  // positions of `room` that another slot took memory for
+    bool prefilled = false;
+    bool in_step = false;  // of the step that runs, which computes one position more
     std::vector<std::uint64_t> chain = {0};  // hash of the first i positions, for each i so far
     std::vector<TokenId> tokens;
 
@@ -108,15 +117,22 @@ class FakeEngine final : public Engine {
 
   const EngineInfo& do_info() const override { return script_.info; }
   bool decoder() const { return script_.shape.kind == ModelKind::decoder; }
+  std::uint64_t memory_of(std::uint64_t tokens) const {
+    return round_up(tokens, script_.block_tokens);
+  }
+  std::uint64_t memory_of(const Held& held) const {
+    return memory_of(held.room) - memory_of(held.shared);
+  }
 
   bool do_admit(const Admission& admission) override {
+    KVRM_CHECK(!running_);
     KVRM_CHECK_LT(admission.slot, slots_.size());
     KVRM_CHECK(!slots_[admission.slot].has_value());
     KVRM_CHECK_LT(0U, admission.token_count);
     KVRM_CHECK_LE(admission.token_count, script_.info.max_history_tokens);
     KVRM_CHECK_EQ(admission.tokens.size(), decoder() ? admission.token_count : 0U);
-    const std::uint32_t needed = admission.fork_from ? 1 : admission.token_count;
-    if (used_ + needed > script_.capacity_tokens) {
+    if (used_ + memory_of(admission.fork_from ? 1 : admission.token_count) >
+        script_.capacity_tokens) {
       refused_forks_ += admission.fork_from ? 1 : 0;
       return false;
     }
@@ -129,7 +145,7 @@ class FakeEngine final : public Engine {
               .room = admission.token_count,
               .tokens = {admission.tokens.begin(), admission.tokens.end()}};
     if (admission.fork_from) fork(*admission.fork_from, held);
-    used_ += held.room - held.shared;
+    used_ += memory_of(held);
     events_.push_back({true, admission.request});
     if (admission.fork_from) events_.back().fork_of = slots_[*admission.fork_from]->request;
     slots_[admission.slot] = std::move(held);
@@ -146,11 +162,13 @@ class FakeEngine final : public Engine {
     for (std::uint32_t i = 0; i < shared; ++i) KVRM_CHECK_EQ(content(held, i), content(parent, i));
     held.chain.assign(parent.chain.begin(), parent.chain.begin() + shared + 1);
     held.room = held.shared = held.prefill_end = shared;
+    held.prefilled = true;
     had_[held.request].positions = std::max(had_[held.request].positions, shared);
     ++forks_;
   }
 
   StepResult do_prefill(const PrefillChunk& chunk) override {
+    KVRM_CHECK(!running_);
     KVRM_CHECK(slots_[chunk.slot].has_value());
     Held& held = *slots_[chunk.slot];
     KVRM_CHECK_EQ(chunk.first, held.positions());
@@ -162,6 +180,7 @@ class FakeEngine final : public Engine {
       had.recomputed += held.positions() < had.positions ? 1 : 0;
       consume(held);
     }
+    held.prefilled = chunk.last;
     prefilled_ += chunk.count;
     if (script_.prefill_time) script_.clock->advance(script_.prefill_time(chunk));
     calls_ += 'p';
@@ -173,23 +192,63 @@ class FakeEngine final : public Engine {
 
   bool do_extend(SlotIndex slot) override {
     Held& held = *slots_[slot];
-    KVRM_CHECK_EQ(held.room, held.positions());
-    if (used_ == script_.capacity_tokens) return false;
-    ++used_;
+    KVRM_CHECK_EQ(held.room, held.positions() + (held.in_step ? 1U : 0U));
+    KVRM_CHECK_LT(held.room, script_.info.max_history_tokens);
+    const std::uint64_t more = memory_of(held.room + 1) - memory_of(held.room);
+    if (used_ + more > script_.capacity_tokens) {
+      refused_ahead_ += running_ ? 1 : 0;
+      return false;
+    }
+    used_ += more;
     ++held.room;
+    ++extended_;
     return true;
   }
 
+  static void check_distinct(std::span<const SlotIndex> slots) {
+    KVRM_CHECK(std::adjacent_find(slots.begin(), slots.end(), std::greater_equal<>()) ==
+               slots.end());
+  }
+
   void do_submit(const StepPlan& plan) override {
-    KVRM_CHECK(!plan.slots.empty());
-    KVRM_CHECK(std::adjacent_find(plan.slots.begin(), plan.slots.end(), std::greater_equal<>()) ==
-               plan.slots.end());
+    KVRM_CHECK(!running_ && !plan.slots.empty());
+    check_distinct(plan.slots);
     KVRM_CHECK_EQ(plan.step, ++step_);
     plan_.assign(plan.slots.begin(), plan.slots.end());
-    if (script_.step_time) script_.clock->advance(script_.step_time(plan));
+    // Every slot that was given room takes part.
+    for (SlotIndex slot = 0; slot < slots_.size(); ++slot) {
+      const bool planned = std::ranges::binary_search(plan_, slot);
+      KVRM_CHECK(!planned || slots_[slot].has_value());
+      if (!slots_[slot] || !slots_[slot]->prefilled) continue;
+      KVRM_CHECK_EQ(slots_[slot]->room, slots_[slot]->positions() + (planned ? 1U : 0U));
+      slots_[slot]->in_step = planned;
+    }
+    running_ = true;
+    device_ = {};
+    if (script_.clock == nullptr) return;
+    const Nanoseconds time = script_.step_time ? script_.step_time(plan) : 0;
+    const Nanoseconds now = script_.clock->now();
+    device_ = {.begin = now, .end = now + time, .busy = time, .concurrent = true};
+  }
+
+  void do_prepare(const StepPlan& next) override {
+    KVRM_CHECK(running_);
+    KVRM_CHECK_EQ(next.step, step_ + 1);
+    check_distinct(next.slots);
+    for (const SlotIndex slot : next.slots) {
+      KVRM_CHECK(slots_[slot].has_value() && slots_[slot]->in_step);
+      KVRM_CHECK_EQ(slots_[slot]->room, slots_[slot]->positions() + 2);
+    }
+    calls_ += 'a';
+    if (script_.prepare_time) script_.clock->advance(script_.prepare_time(next));
   }
 
   StepResult do_collect() override {
+    KVRM_CHECK(running_);
+    running_ = false;
+    if (script_.clock != nullptr) {
+      static_cast<Clock*>(script_.clock)->sleep_until(device_.end);
+    }
     calls_ += 's';
     rows_.clear();
     outputs_.assign(plan_.size(), {});
@@ -197,14 +256,16 @@ class FakeEngine final : public Engine {
       Held& held = *slots_[plan_[i]];
       KVRM_CHECK_LT(held.positions(), held.room);
       consume(held);
+      held.in_step = false;
       give_row(plan_[i], i, static_cast<std::uint32_t>(plan_.size()));
     }
-    return {.rows = rows_, .phases = {}};
+    return {.rows = rows_, .phases = {}, .device = device_};
   }
 
   void do_release(SlotIndex slot) override {
+    KVRM_CHECK(!running_);
     if (!slots_[slot]) return;
-    used_ -= slots_[slot]->room - slots_[slot]->shared;
+    used_ -= memory_of(*slots_[slot]);
     events_.push_back({false, slots_[slot]->request});
     slots_[slot].reset();
   }
@@ -263,6 +324,10 @@ class FakeEngine final : public Engine {
   std::uint64_t prefilled_ = 0;
   std::uint64_t forks_ = 0;
   std::uint64_t refused_forks_ = 0;
+  std::uint64_t extended_ = 0;
+  std::uint64_t refused_ahead_ = 0;
+  bool running_ = false;  // a step is, between submit() and collect()
+  DeviceRun device_;
   Epoch step_ = 0;
   std::vector<SlotIndex> plan_;
   std::vector<RowResult> rows_;

@@ -69,7 +69,9 @@ Result<PointContext> PointContext::open(const ExperimentPoint& point, const Regi
 Status PointContext::make_device() {
   for (const BackendEntry& backend : registry_->backends) {
     if (backend.kind != point_->backend.kind) continue;
-    Result<std::unique_ptr<Device>> device = backend.make(point_->backend);
+    BackendSpec spec = point_->backend;
+    spec.overlap = point_->driver.overlap;
+    Result<std::unique_ptr<Device>> device = backend.make(spec);
     if (!device) return tl::unexpected(device.error());
     device_ = std::move(*device);
     return {};
@@ -120,6 +122,7 @@ OracleChecker PointContext::make_oracle() const {
 DriveOptions PointContext::drive_options() const {
   DriveOptions options;
   options.budget = point_->budget;
+  options.overlap = point_->driver.overlap;
   options.model_kind = model_->shape().kind;
   options.vocabulary = model_->shape().vocabulary;
   options.expected_requests = workload_.requests;

@@ -40,7 +40,7 @@ class FakeDevice final : public Device {
  private:
   const DeviceInfo& do_info() const override { return info_; }
   Clock& do_clock() override { return clock_; }
-  Result<Buffer> do_allocate(MemoryPurpose, std::size_t) override {
+  Result<Buffer> do_allocate(const AllocationSpec&) override {
     return fail(ExitCode::incomplete, "no memory here");
   }
   void do_free(std::byte*, std::size_t, MemoryPurpose) override {}
@@ -49,6 +49,7 @@ class FakeDevice final : public Device {
   std::unique_ptr<RecordedGraph> do_record(std::span<const Op>) override { return nullptr; }
   void do_replay(const RecordedGraph&) override {}
   void do_wait() override {}
+  DeviceRun do_last_run() const override { return {}; }
 
   DeviceInfo info_{.backend = "fake", .kernel_target = "none", .workers = 1};
   ManualClock& clock_;

@@ -18,6 +18,7 @@ void count_requests(const EventLog& log, EngineResult& engine) {
   }
   engine.preemptions += log.preemptions;
   engine.recomputed_tokens += log.recomputed_tokens;
+  engine.wasted_rows += log.wasted_rows;
 }
 
 void add_difference(const SizeHistogram& start, const SizeHistogram& end, SizeHistogram& sum) {
@@ -97,6 +98,16 @@ PhaseTimes mean_phases(std::span<const EventLog> logs) {
           .sample = sum.sample / steps};
 }
 
+Nanoseconds mean_of(std::span<const EventLog> logs, Nanoseconds StepRecord::*member) {
+  Nanoseconds sum = 0;
+  Nanoseconds steps = 0;
+  for (const EventLog& log : logs) {
+    for (const StepRecord& step : log.steps) sum += step.*member;
+    steps += static_cast<Nanoseconds>(log.steps.size());
+  }
+  return steps == 0 ? 0 : sum / steps;
+}
+
 }  // namespace
 
 std::uint64_t reserved_peak(const EventLog& log) {
@@ -115,9 +126,12 @@ void fill_totals(std::span<const EventLog> logs, EngineResult& engine) {
   }
   fill_memory_means(engine.memory);
   engine.phase_mean = mean_phases(logs);
+  engine.hidden_host_mean = mean_of(logs, &StepRecord::hidden_host);
+  engine.exposed_host_mean = mean_of(logs, &StepRecord::exposed_host);
   if (logs.empty()) return;
   engine.output_digest = logs.front().output_digest;
   engine.launch_hash = logs.front().end_usage.launch_hash;
+  engine.launch_signature = logs.front().end_usage.launch_signature;
 }
 
 }  // namespace kvrm

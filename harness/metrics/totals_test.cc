@@ -47,6 +47,8 @@ TEST(Totals, CountersAreDifferencesSummedOverRepeats) {
   log.start_usage.launch_hash_changes = 2;
   log.end_usage.launch_hash_changes = 5;
   log.end_usage.launch_hash = 77;
+  log.end_usage.launch_signature = 78;
+  log.wasted_rows = 11;
   log.preemptions = 3;
   log.recomputed_tokens = 40;
   log.start_usage.runs_by_blocks[3] = 2;
@@ -64,6 +66,8 @@ TEST(Totals, CountersAreDifferencesSummedOverRepeats) {
   EXPECT_EQ(engine.groups_by_blocks[15], 2 * 7U);
   EXPECT_EQ(engine.launch_hash_changes, 6U);
   EXPECT_EQ(engine.launch_hash, 77U);
+  EXPECT_EQ(engine.launch_signature, 78U);
+  EXPECT_EQ(engine.wasted_rows, 22U);
   EXPECT_EQ(engine.preemptions, 6U);
   EXPECT_EQ(engine.recomputed_tokens, 80U);
   EXPECT_EQ(engine.repeats, 2U);
@@ -77,6 +81,8 @@ TEST(Totals, PromptTokensAreThoseOfAdmittedRequestsAndPhasesAreMeans) {
   for (std::size_t i = 0; i < log.steps.size(); ++i) {
     log.steps[i].phases = {
         .plan = 10, .commit = 20, .remap = 7, .replay = i < 6 ? 100 : 300, .sample = 5};
+    log.steps[i].hidden_host = i < 6 ? 4 : 8;
+    log.steps[i].exposed_host = i < 6 ? 30 : 50;
   }
   EngineResult engine;
   fill_totals(std::vector<EventLog>{log}, engine);
@@ -88,6 +94,8 @@ TEST(Totals, PromptTokensAreThoseOfAdmittedRequestsAndPhasesAreMeans) {
   EXPECT_EQ(engine.phase_mean.remap, 7);
   EXPECT_EQ(engine.phase_mean.replay, 200);
   EXPECT_EQ(engine.phase_mean.sample, 5);
+  EXPECT_EQ(engine.hidden_host_mean, 6);
+  EXPECT_EQ(engine.exposed_host_mean, 40);
 }
 
 }  // namespace

@@ -74,6 +74,7 @@ std::uint64_t event_log_digest(const EventLog& log) {
   for (const TokenGap& gap : log.gaps) {
     digest = hash_combine(hash_combine(digest, word(gap.gap)), pair_word(gap.step, gap.request));
   }
+  digest = hash_combine(digest, log.wasted_rows);
   return hash_combine(digest, log.output_digest);
 }
 

@@ -49,7 +49,11 @@ struct StepRecord {
   std::uint32_t waiting_requests = 0;
   PhaseTimes phases;
   Nanoseconds prefill = 0;  // time of that prefill
-  MemoryUsage memory;       // at the end of the step
+  // Since the previous step ended, prefill and waiting for arrivals aside: the host worked while
+  // the device did; and the device did not work.
+  Nanoseconds hidden_host = 0;
+  Nanoseconds exposed_host = 0;
+  MemoryUsage memory;  // at the end of the step
   std::uint64_t groups = 0;
   std::uint64_t moved_bytes = 0;
 };
@@ -79,7 +83,8 @@ struct EventLog {
   std::uint64_t preemptions = 0;
   std::uint64_t recomputed_tokens = 0;
   std::uint64_t prefilled_tokens = 0;  // positions, recomputed ones included
-  std::uint64_t output_digest = 0;     // over all finished requests in order of id
+  std::uint64_t wasted_rows = 0;    // planned ahead of a step in which they then did not run
+  std::uint64_t output_digest = 0;  // over all finished requests in order of id
   std::uint64_t workload_digest = 0;
 };
 

@@ -32,6 +32,7 @@ TEST(EventLogDigest, EveryFactCounts) {
       [](EventLog& log) { log.duration = 101; },
       [](EventLog& log) { log.workload_digest = 8; },
       [](EventLog& log) { log.output_digest = 1; },
+      [](EventLog& log) { log.wasted_rows = 1; },
       [](EventLog& log) { log.requests[1].state = RequestState::in_flight; },
       [](EventLog& log) { log.requests[1].output_tokens = 3; },
       [](EventLog& log) { log.requests[0].first_token = 5; },

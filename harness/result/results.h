@@ -106,8 +106,10 @@ struct EngineResult {
   std::uint64_t output_tokens = 0;
   std::uint64_t preemptions = 0;
   std::uint64_t recomputed_tokens = 0;
+  std::uint64_t wasted_rows = 0;
   std::uint64_t output_digest = 0;
   std::uint64_t launch_hash = 0;
+  std::uint64_t launch_signature = 0;
   std::uint64_t launch_hash_changes = 0;
   std::uint64_t captures_after_warmup = 0;
   std::optional<RunMetrics> metrics;  // only where carries_metrics(status)
@@ -116,6 +118,8 @@ struct EngineResult {
   SizeHistogram runs_by_blocks{};  // EngineUsage's, over all decode steps of all repeats
   SizeHistogram groups_by_blocks{};
   PhaseTimes phase_mean;             // per step
+  Nanoseconds hidden_host_mean = 0;  // per step, as the next
+  Nanoseconds exposed_host_mean = 0;
   std::uint64_t oracle_samples = 0;  // requests replayed through the oracle
   double oracle_error_max = 0;       // largest difference seen, relative as documented in verify.h
 };

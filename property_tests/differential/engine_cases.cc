@@ -183,6 +183,7 @@ Result<EngineRun> run_engine_case(const EngineCase& setup, const EngineSpec& spe
   options.budget = setup.budget;
   options.model_kind = model.shape().kind;
   options.vocabulary = model.shape().vocabulary;
+  options.overlap = backend.overlap;
   options.keep_output_tokens = model.shape().kind == ModelKind::decoder;
   options.on_finished = [&](const RequestRecord& record, const OutputSample& sample) {
     run.outputs[record.id] = sample;

@@ -15,7 +15,8 @@ constexpr const char* kRequestColumns =
 constexpr const char* kStepColumns =
     "point,engine,repeat,step,active_slots,prefill_tokens,waiting_requests,reserved_bytes,"
     "allocated_bytes,live_bytes,staging_bytes,graph_bytes,metadata_bytes,groups,moved_bytes,"
-    "start_ns,end_ns,plan_ns,commit_ns,replay_ns,sample_ns,prefill_ns\n";
+    "start_ns,end_ns,plan_ns,commit_ns,replay_ns,sample_ns,prefill_ns,hidden_host_ns,"
+    "exposed_host_ns\n";
 
 std::string csv_text(const std::string& text) {
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
@@ -54,9 +55,10 @@ void append_row(std::string& out, const StepRecord& row, std::size_t index, bool
                  row.active_slots, row.prefill_tokens, row.waiting_requests, memory.reserved_bytes,
                  memory.allocated_bytes, memory.live_bytes, memory.staging_bytes,
                  memory.graph_bytes, memory.metadata_bytes, row.groups, row.moved_bytes);
-  fmt::format_to(std::back_inserter(out), "{},{},{},{},{},{},{}\n", time(row.start), time(row.end),
-                 time(row.phases.plan), time(row.phases.commit), time(row.phases.replay),
-                 time(row.phases.sample), time(row.prefill));
+  fmt::format_to(std::back_inserter(out), "{},{},{},{},{},{},{},{},{}\n", time(row.start),
+                 time(row.end), time(row.phases.plan), time(row.phases.commit),
+                 time(row.phases.replay), time(row.phases.sample), time(row.prefill),
+                 time(row.hidden_host), time(row.exposed_host));
 }
 
 template <class Row>

@@ -64,12 +64,15 @@ Json spikes_json(const SpikeMetrics& spikes) {
   };
 }
 
-Json phases_json(const PhaseTimes& phases) {
+Json phases_json(const EngineResult& engine) {
+  const PhaseTimes& phases = engine.phase_mean;
   return {{"plan_ns", phases.plan},
           {"commit_ns", phases.commit},
           {"remap_ns", phases.remap},
           {"replay_ns", phases.replay},
-          {"sample_ns", phases.sample}};
+          {"sample_ns", phases.sample},
+          {"hidden_host_ns", engine.hidden_host_mean},
+          {"exposed_host_ns", engine.exposed_host_mean}};
 }
 
 Json memory_json(const MemoryResult& memory, bool with_times) {
@@ -109,6 +112,7 @@ Json movement_json(const EngineResult& engine) {
       {"coalescing_efficiency", share(counters.groups_minimum, counters.groups)},
       {"captures_after_warmup", engine.captures_after_warmup},
       {"launch_hash_changes", engine.launch_hash_changes},
+      {"launch_signature", digest_text(engine.launch_signature)},
       {"commits", counters.commits},
       {"full_commits", counters.full_commits},
       {"descriptor_bytes", counters.descriptor_bytes},
@@ -157,7 +161,9 @@ Json identity_json(const EngineResult& engine) {
         {"in_flight", engine.requests.in_flight}}},
       {"tokens", {{"prompt", engine.prompt_tokens}, {"output", engine.output_tokens}}},
       {"scheduling",
-       {{"preemptions", engine.preemptions}, {"recomputed_tokens", engine.recomputed_tokens}}},
+       {{"preemptions", engine.preemptions},
+        {"recomputed_tokens", engine.recomputed_tokens},
+        {"wasted_rows", engine.wasted_rows}}},
       {"output_digest", digest_text(engine.output_digest)},
       {"launch_hash", digest_text(engine.launch_hash)},
       {"verification",
@@ -187,7 +193,7 @@ Json engine_json(const EngineResult& engine) {
   if (metrics != nullptr) {
     json["metrics"] = metrics_json(*metrics);
     json["spikes"] = spikes_json(metrics->spikes);
-    json["phases"] = phases_json(engine.phase_mean);
+    json["phases"] = phases_json(engine);
   }
   json["memory"] = memory_json(engine.memory, metrics != nullptr);
   json["movement"] = movement_json(engine);

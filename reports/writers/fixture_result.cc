@@ -46,6 +46,7 @@ EngineResult engine(const std::string& kind, const std::string& label, RunStatus
   result.output_tokens = 30'000;
   result.output_digest = 0x0123456789abcdefULL;
   result.launch_hash = 0xfeedULL;
+  result.launch_signature = 0xbeefULL;
   result.memory.reserved_bytes_peak = 4 * kGiB64;
   result.memory.allocated_bytes_peak = 3 * kGiB64;
   result.memory.live_bytes_peak = 2 * kGiB64;
@@ -57,6 +58,8 @@ EngineResult engine(const std::string& kind, const std::string& label, RunStatus
   result.memory.live_byte_seconds = 9.375e10;
   result.phase_mean = {
       .plan = 1200, .commit = 300, .remap = 40, .replay = 8'000'000, .sample = 900};
+  result.hidden_host_mean = 250;
+  result.exposed_host_mean = 2750;
   return result;
 }
 
@@ -92,6 +95,7 @@ std::vector<EngineResult> engines() {
   all.back().groups_by_blocks = {5, 4};
   all.back().preemptions = 4;
   all.back().recomputed_tokens = 900;
+  all.back().wasted_rows = 37;
   all.back().oracle_samples = 6;
   all.back().oracle_error_max = 1.5e-7;
   all.push_back(engine("paged", "paged", RunStatus::incorrect));
@@ -133,6 +137,8 @@ EventLog log(std::uint32_t repeat) {
       .prefill_tokens = 12,
       .phases = {.plan = 1000, .commit = 200, .remap = 50, .replay = 7'000'000, .sample = 800},
       .prefill = 29'000'000,
+      .hidden_host = 600,
+      .exposed_host = 1'001'200,
       .memory = {.reserved_bytes = 4096, .allocated_bytes = 2048, .live_bytes = 1024},
       .groups = 4,
       .moved_bytes = 512};
