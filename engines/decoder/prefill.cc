@@ -52,8 +52,7 @@ RowResult Prefill::run(const Chunk& chunk, std::span<const LayerKv> layers) {
     shape.first_output_row = shape.rows - 1;
     shape.output_rows = chunk.last && done + shape.rows == chunk.count ? 1 : 0;
     const RowView longest = view_of(chunk, chunk.first + done + shape.rows - 1);
-    shape.chunks =
-        static_cast<std::uint32_t>(divide_up(longest.length, model.chunk_tokens()));
+    shape.chunks = static_cast<std::uint32_t>(divide_up(longest.length, model.chunk_tokens()));
     fill_rows(chunk, done, shape.rows);
     ops_.clear();
     decoder_.append_step(ops_, shape, rows_, layers);

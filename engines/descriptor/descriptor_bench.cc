@@ -63,7 +63,8 @@ class Batch {
         block_(shape.batch),
         sampled_(shape.batch, 7),
         blocks_(shuffled(1)),
-        runs_(shape.design == Design::replace_tenth_runs ? shuffled(16) : std::vector<BlockIndex>()) {
+        runs_(shape.design == Design::replace_tenth_runs ? shuffled(16)
+                                                         : std::vector<BlockIndex>()) {
     descriptor_.append_apply(apply_, sampled_.data());
     for (SlotIndex slot = 0; slot < shape.batch; ++slot) {
       replace(slot, blocks_);
@@ -95,7 +96,8 @@ class Batch {
   std::vector<BlockIndex> shuffled(std::uint32_t run) {
     std::vector<BlockIndex> starts(limits_.pool_blocks / run);
     for (std::uint32_t i = 0; i < starts.size(); ++i) starts[i] = i * run;
-    for (std::size_t i = starts.size(); i > 1; --i) std::swap(starts[i - 1], starts[random_.below(i)]);
+    for (std::size_t i = starts.size(); i > 1; --i)
+      std::swap(starts[i - 1], starts[random_.below(i)]);
     std::vector<BlockIndex> blocks;
     blocks.reserve(limits_.pool_blocks);
     for (const BlockIndex start : starts) {
@@ -132,7 +134,8 @@ class Batch {
   // Another history takes the slot, as long as any of them was at the start.
   void replace(SlotIndex slot, const std::vector<BlockIndex>& from) {
     const std::uint32_t room = kBlockTokens * (shape_.steps / kBlockTokens + 2);
-    length_[slot] = shape_.context - room + static_cast<std::uint32_t>(random_.below(kBlockTokens)) + 1;
+    length_[slot] =
+        shape_.context - room + static_cast<std::uint32_t>(random_.below(kBlockTokens)) + 1;
     const std::uint32_t blocks = (length_[slot] + kBlockTokens - 1) / kBlockTokens;
     const auto first = random_.below(from.size() - blocks) / kBlockTokens * kBlockTokens;
     const std::span<const BlockIndex> table = std::span(from).subspan(first, blocks);

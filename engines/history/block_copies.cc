@@ -16,8 +16,8 @@ constexpr std::uint32_t kItems = 8;
 Result<BlockCopies> BlockCopies::make(const PoolPlan& plan, const KvPool& pool,
                                       const KernelSet& kernels, std::uint32_t capacity,
                                       Device& device) {
-  Result<Buffer> buffer = device.allocate(
-      MemoryPurpose::metadata, kListOffset + std::size_t{capacity} * sizeof(BlockCopy));
+  Result<Buffer> buffer = device.allocate(MemoryPurpose::metadata,
+                                          kListOffset + std::size_t{capacity} * sizeof(BlockCopy));
   if (!buffer) return tl::unexpected(buffer.error());
   BlockCopies copies;
   copies.buffer_ = std::move(*buffer);
@@ -39,10 +39,8 @@ void BlockCopies::set(std::span<const BlockMove> moves) {
   KVRM_CHECK_LE(moves.size(), capacity_);
   auto* list = reinterpret_cast<BlockCopy*>(buffer_.data() + kListOffset);
   for (std::size_t i = 0; i < moves.size(); ++i) {
-    list[i] = {.source = moves[i].source,
-               .destination = moves[i].destination,
-               .blocks = 1,
-               .reserved = 0};
+    list[i] = {
+        .source = moves[i].source, .destination = moves[i].destination, .blocks = 1, .reserved = 0};
   }
   buffer_.as<std::uint32_t>()[0] = static_cast<std::uint32_t>(moves.size());
 }

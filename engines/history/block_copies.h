@@ -18,8 +18,7 @@ class BlockCopies {
  public:
   // Up to `capacity` copies a step.
   static Result<BlockCopies> make(const PoolPlan& plan, const KvPool& pool,
-                                  const KernelSet& kernels, std::uint32_t capacity,
-                                  Device& device);
+                                  const KernelSet& kernels, std::uint32_t capacity, Device& device);
 
   // The list as it is when the operation runs; empty unless it was set.
   void append(OpList& ops) const;

@@ -21,8 +21,8 @@ std::string BlockPager::check_history(std::uint32_t index) const {
   const History& history = histories_[index];
   const std::span<const BlockIndex> table = tables_.blocks(index);
   if (history.generation % 2 == 0) {
-    const bool empty = table.empty() && history.length == 0 && history.capacity == 0 &&
-                       history.trimmed == 0;
+    const bool empty =
+        table.empty() && history.length == 0 && history.capacity == 0 && history.trimmed == 0;
     return empty ? std::string() : " is closed and left something behind";
   }
   if (table.size() + history.trimmed != blocks_for(history.length)) {

@@ -44,8 +44,8 @@ void FarSlots::open(SlotIndex index, std::uint32_t positions) {
   append(slot.sinks, sinks);
   const std::uint64_t window_room =
       std::uint64_t{far_blocks_needed(rule_, positions, 0).window} * rule_.block_tokens;
-  append(slot.window, static_cast<std::uint32_t>(
-                          std::min<std::uint64_t>(positions - sinks, window_room)));
+  append(slot.window,
+         static_cast<std::uint32_t>(std::min<std::uint64_t>(positions - sinks, window_room)));
   const std::uint32_t entries = entries_at(positions);
   append(slot.summaries, entries);
   append(slot.radii, entries > 0 ? rule_.block_tokens : 0);
@@ -157,8 +157,8 @@ void FarSlots::rebuild_table(Slot& slot, std::uint32_t last) {
   const auto blocks = static_cast<std::uint32_t>(divide_up(view.length, rule_.block_tokens));
   scratch_.clear();
   for (std::uint32_t i = 0; i < blocks; ++i) scratch_.push_back(physical(slot, far_block(view, i)));
-  const auto old_end = slot.table.begin() + static_cast<std::ptrdiff_t>(
-                                                std::min(slot.table.size(), scratch_.size()));
+  const auto old_end = slot.table.begin() +
+                       static_cast<std::ptrdiff_t>(std::min(slot.table.size(), scratch_.size()));
   const bool grown = slot.table.size() <= scratch_.size() &&
                      std::equal(slot.table.begin(), old_end, scratch_.begin());
   if (!grown) ++slot.version;

@@ -51,8 +51,7 @@ void HistoryPrefill::set_layers(const EngineSpec& spec, const PoolPlan& plan, co
                   .far_bias = biases_.as<float>().data()};
   for (std::uint32_t layer = 0; layer < plan.layers; ++layer) {
     source.base = pool.layer(layer);
-    layers_.push_back(
-        {.layout = plan.layout, .write_pool = pool.layer(layer), .source = source});
+    layers_.push_back({.layout = plan.layout, .write_pool = pool.layer(layer), .source = source});
   }
   update_args_.layout = plan.layout;
   update_args_.layer_bytes = plan.layer_bytes();

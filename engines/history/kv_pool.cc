@@ -110,8 +110,8 @@ Result<PoolPlan> plan_pool(const EngineSpec& spec, const ModelShape& shape, Stag
 
 Result<KvPool> KvPool::make(const PoolPlan& plan, Device& device) {
   KvPool pool(plan);
-  const Status allocated = plan.view == StagingView::mapped ? pool.allocate_mapped(device)
-                                                            : pool.allocate(device);
+  const Status allocated =
+      plan.view == StagingView::mapped ? pool.allocate_mapped(device) : pool.allocate(device);
   if (!allocated) return tl::unexpected(allocated.error());
   return pool;
 }
@@ -138,9 +138,9 @@ Status KvPool::allocate_mapped(Device& device) {
   }
   const std::uint64_t block = plan_.layout.block_bytes();
   if (block % mapper_->page_bytes() != 0) {
-    return bad_input(fmt::format(
-        "transport remap: a block takes {} in a layer, which is not whole pages of {}",
-        format_bytes(block), format_bytes(mapper_->page_bytes())));
+    return bad_input(
+        fmt::format("transport remap: a block takes {} in a layer, which is not whole pages of {}",
+                    format_bytes(block), format_bytes(mapper_->page_bytes())));
   }
   // At worst every block of every view is a mapping of its own.
   const std::uint64_t spans =

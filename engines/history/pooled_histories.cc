@@ -45,8 +45,7 @@ Result<PooledHistories> PooledHistories::make(const EngineSpec& spec, const Pool
                                               Device& device) {
   Result<KvPool> pool = KvPool::make(plan, device);
   if (!pool) return tl::unexpected(pool.error());
-  Result<HistoryPrefill> prefill =
-      HistoryPrefill::make(spec, plan, *pool, model, kernels, device);
+  Result<HistoryPrefill> prefill = HistoryPrefill::make(spec, plan, *pool, model, kernels, device);
   if (!prefill) return tl::unexpected(prefill.error());
   return PooledHistories(spec, plan, model.shape().tile_tokens, std::move(*pool),
                          std::move(*prefill));
@@ -97,9 +96,8 @@ bool PooledHistories::take_memory(const Admission& admission, Slot& slot) {
     fork(admission, slot);
     return true;
   }
-  const std::uint64_t blocks =
-      far_ ? far_->blocks_to_open(admission.token_count)
-           : divide_up(admission.token_count, plan_.layout.block_tokens);
+  const std::uint64_t blocks = far_ ? far_->blocks_to_open(admission.token_count)
+                                    : divide_up(admission.token_count, plan_.layout.block_tokens);
   if (!has_room_for(blocks)) return false;
   if (far_) {
     far_->open(admission.slot, admission.token_count);
@@ -279,8 +277,9 @@ DecodeRow PooledHistories::decode_row(SlotIndex index) const {
 
 DecodeRow PooledHistories::next_row(SlotIndex index) const {
   const Slot& slot = slots_[index];
-  KVRM_CHECK_EQ(pager_.length(slot.history), slot.computed + 1);
+  KVRM_CHECK_EQ(length(index), slot.computed + 1);
   return {.token = kNoToken,
+          .position = slot.computed,
           .length = slot.computed + 1,
           .write_slot = write_slot(slot, slot.computed),
           .content_key = slot.content_key};

@@ -75,9 +75,7 @@ class PooledHistories {
   std::span<const BlockIndex> table(SlotIndex slot) const;
   std::uint64_t table_version(SlotIndex slot) const;
   std::uint32_t run_count(SlotIndex slot) const;
-  std::uint32_t block_generation(BlockIndex block) const {
-    return pager_->block_generation(block);
-  }
+  std::uint32_t block_generation(BlockIndex block) const { return pager_->block_generation(block); }
   const SizeHistogram& runs_by_blocks() const { return runs_by_blocks_; }
   MemoryUsage memory() const;  // graphs and device metadata not included
   EngineCounters& counters() { return counters_; }

@@ -2,9 +2,10 @@
 // step, and one graph for the engine's life over a fixed batch whose rows are the slots. Everything
 // that varies from step to step reaches the graph through the step image alone.
 //
-// Transports: `fused` reads groups in place. `full` gathers every group of a layer into a
-// contiguous view just before that layer's attention; the view holds one layer and is used again by
-// the next.
+// Transports (docs/kvrm.md): `fused` reads groups in place. `full` gathers every group of a layer
+// into a contiguous view just before that layer's attention. `delta` keeps a contiguous view of
+// every layer and copies what is new or remapped. `remap` shows the pool's pages in contiguous
+// views by page tables.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@
 #include "engines/descriptor/step_descriptor.h"
 #include "engines/graph/checked_graph.h"
 #include "engines/history/pooled_histories.h"
-#include "engines/transport/group_table.h"
+#include "engines/kvrm/step_planner.h"
 #include "harness/base/result.h"
 #include "harness/contract/engine.h"
 #include "harness/contract/engine_spec.h"
@@ -44,7 +45,8 @@ class KvrmEngine final : public Engine {
     PooledHistories histories;
     Decoder decoder;
     StepDescriptor descriptor;
-    GroupTableShape groups;
+    Buffer view_slots;
+    PlannerShape planner;
   };
   static Result<Parts> make_parts(const EngineSpec& spec, const DecoderModel& model,
                                   const KernelSet& kernels, Device& device);
@@ -57,30 +59,20 @@ class KvrmEngine final : public Engine {
   }
   bool do_extend(SlotIndex slot) override { return histories_.extend(slot); }
   void do_submit(const StepPlan& step) override;
+  void do_prepare(const StepPlan& next) override;
   StepResult do_collect() override;
   void do_release(SlotIndex slot) override;
   EngineUsage do_usage() const override;
 
-  void record_graph(const EngineSpec& spec, const KernelSet& kernels);
-  KvSource kv_source(const EngineSpec& spec) const;
-  void append_gather(OpList& ops, const Kernel* kernel, std::uint32_t layer) const;
-  void plan_step(std::span<const SlotIndex> slots);
-  void activate(SlotIndex slot);
-  void deactivate(SlotIndex slot);
-  void clear_groups(SlotIndex slot);
   void commit();
 
   Device& device_;
-  Transport transport_;
   PooledHistories histories_;
   Decoder decoder_;
   StepDescriptor descriptor_;
-  GroupTable groups_;
-  std::optional<CheckedGraph> graph_;
-  std::vector<SlotIndex> step_slots_;  // of the last step, ascending
-  std::vector<bool> sampled_;          // [slots] the device holds the slot's last token
-  std::vector<TokenId> consumed_;      // [slots] by each slot's row in its last step
-  TableEdits edits_;                   // scratch
+  Buffer view_slots_;
+  StepPlanner planner_;
+  CheckedGraph graph_;
   std::vector<RowResult> results_;
   PhaseTimes phases_;
   Nanoseconds committed_ = 0;  // when the step's replay was called

@@ -80,9 +80,9 @@ bool StepPlanner::goes_on(const SlotState& state, const DecodeRow& row) const {
   const DecodeRow& last = state.row;
   return state.active && row.position == last.position + 1 && row.length == last.length + 1 &&
          row.write_slot == last.write_slot + 1 &&
-         row.write_slot % shape_.groups.block_tokens != 0 &&
-         row.content_key == last.content_key && row.far.first == last.far.first &&
-         row.far.entries == last.far.entries && row.far.window == last.far.window;
+         row.write_slot % shape_.groups.block_tokens != 0 && row.content_key == last.content_key &&
+         row.far.first == last.far.first && row.far.entries == last.far.entries &&
+         row.far.window == last.far.window;
 }
 
 void StepPlanner::sync_tables(SlotIndex slot) {
@@ -139,13 +139,10 @@ void StepPlanner::plan_far_changes() {
 
 void StepPlanner::plan_copies() {
   for (const BlockMove& move : histories_.copies()) {
-    descriptor_.builder().copy_blocks({.source = move.source,
-                                       .destination = move.destination,
-                                       .blocks = 1,
-                                       .reserved = 0});
+    descriptor_.builder().copy_blocks(
+        {.source = move.source, .destination = move.destination, .blocks = 1, .reserved = 0});
   }
-  histories_.counters().moved_bytes +=
-      histories_.copies().size() * histories_.plan().block_bytes();
+  histories_.counters().moved_bytes += histories_.copies().size() * histories_.plan().block_bytes();
   histories_.clear_copies();
 }
 

@@ -1,5 +1,6 @@
-// Turns the slots of a step into the edits of its step descriptor: rows, tables, copies, far-history
-// updates, and what a transport must stage or map. Host work only; the graph is not its business.
+// Turns the slots of a step into the edits of its step descriptor: rows, tables, copies,
+// far-history updates, and what a transport must stage or map. Host work only; the graph is not its
+// business.
 #pragma once
 
 #include <cstddef>
@@ -44,8 +45,8 @@ class StepPlanner {
  private:
   // What the image holds of a slot.
   struct SlotState {
-    bool active = false;    // in the last step
-    bool sampled = false;   // the device has sampled the slot's last token
+    bool active = false;               // in the last step
+    bool sampled = false;              // the device has sampled the slot's last token
     std::uint64_t version = 0;         // of its history's table, as the groups have it
     std::uint64_t staged_version = 0;  // and as the view has it
     DecodeRow row;
@@ -71,9 +72,9 @@ class StepPlanner {
   std::vector<SlotState> slots_;
   std::vector<SlotIndex> step_slots_;  // ascending
   std::vector<TokenId> consumed_;
-  std::vector<StageCopy> staging_;  // of the step that is planned
+  std::vector<StageCopy> staging_;          // of the step that is planned
   std::vector<std::uint32_t> generations_;  // scratch
-  TableEdits edits_;                // scratch
+  TableEdits edits_;                        // scratch
   SizeHistogram groups_by_blocks_{};
 };
 

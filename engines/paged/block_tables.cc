@@ -16,12 +16,15 @@ Result<BlockTables> BlockTables::make(Device& device, std::uint32_t slots,
   tables.buffer_ = std::move(*buffer);
   tables.max_blocks_ = max_blocks;
   tables.filled_.resize(slots);
+  tables.versions_.resize(slots);
   std::ranges::fill(tables.buffer_.as<BlockIndex>(), 0);
   return tables;
 }
 
-void BlockTables::sync(SlotIndex slot, std::span<const BlockIndex> table) {
+void BlockTables::sync(SlotIndex slot, std::span<const BlockIndex> table, std::uint64_t version) {
   std::uint32_t& filled = filled_[slot];
+  if (!only_grows(slot, version)) filled = 0;
+  versions_[slot] = version;
   KVRM_CHECK_LE(filled, table.size());
   const std::span<BlockIndex> entries = row(slot);
   for (; filled < table.size(); ++filled) entries[filled] = table[filled];

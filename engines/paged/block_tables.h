@@ -17,8 +17,12 @@ class BlockTables {
  public:
   static Result<BlockTables> make(Device& device, std::uint32_t slots, std::uint32_t max_blocks);
 
-  // The slot's history has this table now. Since the last call it only grew.
-  void sync(SlotIndex slot, std::span<const BlockIndex> table);
+  // The slot's history has this table now; with the version of the last call it only grew.
+  void sync(SlotIndex slot, std::span<const BlockIndex> table, std::uint64_t version);
+  // Whether sync() would change no entry that is in use, which a running step may be reading.
+  bool only_grows(SlotIndex slot, std::uint64_t version) const {
+    return filled_[slot] == 0 || versions_[slot] == version;
+  }
   // The slot holds no history: its whole row is zero again, so that no stale id is ever left over.
   void clear(SlotIndex slot);
 
@@ -35,6 +39,7 @@ class BlockTables {
   Buffer buffer_;
   std::uint32_t max_blocks_ = 0;
   std::vector<std::uint32_t> filled_;  // [slots] entries of the row that are in use
+  std::vector<std::uint64_t> versions_;
 };
 
 }  // namespace kvrm

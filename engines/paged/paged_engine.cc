@@ -8,6 +8,7 @@
 
 #include "engines/decoder/decoder.h"
 #include "engines/decoder/rows_ahead.h"
+#include "engines/history/block_copies.h"
 #include "engines/history/pooled_histories.h"
 #include "engines/paged/block_tables.h"
 #include "engines/paged/bucket_graphs.h"
@@ -22,6 +23,7 @@ struct Parts {
   PooledHistories histories;
   Decoder decoder;
   BlockTables tables;
+  BlockCopies copies;
   Buffer row_memory;  // RowArrays of max_batch rows
 };
 
@@ -35,9 +37,13 @@ Result<Parts> make_parts(const EngineSpec& spec, const DecoderModel& model,
   if (!decoder) return tl::unexpected(decoder.error());
   auto tables = BlockTables::make(device, plan->slots, plan->max_blocks_per_history);
   if (!tables) return tl::unexpected(tables.error());
+  auto copies =
+      BlockCopies::make(*plan, histories->pool(), kernels, histories->max_copies(), device);
+  if (!copies) return tl::unexpected(copies.error());
   auto rows = device.allocate(MemoryPurpose::metadata, row_arrays_bytes(plan->slots));
   if (!rows) return tl::unexpected(rows.error());
-  return Parts{std::move(*histories), std::move(*decoder), std::move(*tables), std::move(*rows)};
+  return Parts{std::move(*histories), std::move(*decoder), std::move(*tables), std::move(*copies),
+               std::move(*rows)};
 }
 
 // A step's operations as `paged` plans them, for so many rows and chunks.
@@ -70,6 +76,7 @@ class PagedEngine final : public Engine {
   std::uint32_t chunks_of(std::span<const SlotIndex> slots) const;
   RowInput row_of(SlotIndex slot, const DecodeRow& decode);
   void fill_rows(std::span<const SlotIndex> slots, std::uint32_t rows);
+  void take_copies();
   void plan_eagerly(EagerStep& step, std::uint32_t rows, std::uint32_t chunks) const;
   void append_step(OpList& ops, std::uint32_t rows, std::uint32_t chunks) const;
   void launch_eagerly(std::uint32_t rows, std::uint32_t chunks);
@@ -78,6 +85,8 @@ class PagedEngine final : public Engine {
   PooledHistories histories_;
   Decoder decoder_;
   BlockTables tables_;
+  BlockCopies copies_;
+  OpList copy_ops_;  // what `paged` launches before a step with copies
   Buffer row_memory_;
   RowArrays rows_;
   std::vector<LayerKv> layers_;
@@ -101,6 +110,7 @@ PagedEngine::PagedEngine(const EngineSpec& spec, Parts parts, Device& device)
       histories_(std::move(parts.histories)),
       decoder_(std::move(parts.decoder)),
       tables_(std::move(parts.tables)),
+      copies_(std::move(parts.copies)),
       row_memory_(std::move(parts.row_memory)),
       rows_(place_row_arrays(row_memory_.data(), histories_.plan().slots)),
       chunk_tokens_(decoder_.model().shape().chunk_tokens()),
@@ -112,12 +122,14 @@ PagedEngine::PagedEngine(const EngineSpec& spec, Parts parts, Device& device)
   for (std::uint32_t layer = 0; layer < histories_.plan().layers; ++layer) {
     layers_.push_back(histories_.layer_kv(layer, source));
   }
+  copies_.append(copy_ops_);
   clear_rows(rows_, 0, static_cast<std::uint32_t>(round_up(histories_.plan().slots, kRowTile)));
 }
 
 void PagedEngine::record_graphs(const BucketGrid& grid) {
   graphs_ = std::make_unique<BucketGraphs>(
       grid, device_, [this](OpList& ops, std::uint32_t rows, std::uint32_t chunks) {
+        copies_.append(ops);
         append_step(ops, rows, chunks);
       });
   histories_.counters().captures += graphs_->captures();
@@ -140,6 +152,7 @@ void PagedEngine::do_submit(const StepPlan& step) {
   histories_.begin_step(step, rows);
   const Nanoseconds planned = device_.clock().now();
   fill_rows(step.slots, rows);
+  take_copies();
   committed_ = device_.clock().now();
   EngineCounters& counters = histories_.counters();
   if (bucket != nullptr) {
@@ -148,17 +161,27 @@ void PagedEngine::do_submit(const StepPlan& step) {
     launch_signature_ = bucket->graph.launch_signature();
     ++counters.replays;
   } else {
+    if (!histories_.copies().empty()) device_.launch(copy_ops_.ops().front());
     launch_eagerly(rows, chunks);
     counters.fallbacks += graphs_ ? 1 : 0;
   }
+  histories_.clear_copies();
   submitted_ = device_.clock().now();
   phases_ = {.plan = planned - start, .commit = committed_ - planned};
 }
 
-// The tables only grow, past what the running step reads. Its row arrays and its list of operations
-// are being read, so the next step's wait beside them.
+// Blocks that a shared tail was replaced by; the list is empty in nearly every step.
+void PagedEngine::take_copies() {
+  const std::span<const BlockMove> moves = histories_.copies();
+  copies_.set(moves);
+  histories_.counters().moved_bytes += moves.size() * histories_.plan().block_bytes();
+}
+
+// Where a table only grows, past what the running step reads, it does so now. The step's row arrays
+// and its list of operations are being read, so the next step's wait beside them.
 void PagedEngine::do_prepare(const StepPlan& next) {
   for (const SlotIndex slot : next.slots) {
+    if (!tables_.only_grows(slot, histories_.table_version(slot))) continue;
     rows_ahead_.put(slot, row_of(slot, histories_.next_row(slot)));
   }
   if (graphs_ || next.slots.empty()) return;
@@ -175,7 +198,7 @@ std::uint32_t PagedEngine::chunks_of(std::span<const SlotIndex> slots) const {
 
 // All but the token, which may not be sampled yet.
 RowInput PagedEngine::row_of(SlotIndex slot, const DecodeRow& decode) {
-  tables_.sync(slot, histories_.table(slot));
+  tables_.sync(slot, histories_.table(slot), histories_.table_version(slot));
   return {.position = decode.length - 1,
           .length = decode.length,
           .history = slot,
@@ -190,7 +213,10 @@ void PagedEngine::fill_rows(std::span<const SlotIndex> slots, std::uint32_t rows
     RowInput input = ahead ? *ahead : row_of(slot, histories_.decode_row(slot));
     input.token = histories_.last_token(slot);
     set_row(rows_, row, input);
-    histories_.counters().groups += histories_.run_count(slot);
+    EngineCounters& counters = histories_.counters();
+    counters.groups += histories_.run_count(slot);
+    counters.groups_minimum += histories_.run_count(slot);
+    counters.blocks += histories_.table(slot).size();
   }
   clear_rows(rows_, static_cast<std::uint32_t>(slots.size()),
              static_cast<std::uint32_t>(round_up(rows, kRowTile)));
@@ -240,9 +266,11 @@ EngineUsage PagedEngine::do_usage() const {
                     .counters = histories_.counters(),
                     .launch_hash = launch_hash_,
                     .launch_hash_changes = graphs_ ? graphs_->launch_hash_changes() : 0,
-                    .launch_signature = launch_signature_};
+                    .launch_signature = launch_signature_,
+                    .runs_by_blocks = histories_.runs_by_blocks(),
+                    .groups_by_blocks = histories_.runs_by_blocks()};
   usage.memory.graph_bytes = graphs_ ? graphs_->bytes() : 0;
-  usage.memory.metadata_bytes += tables_.bytes() + row_memory_.bytes();
+  usage.memory.metadata_bytes += tables_.bytes() + copies_.bytes() + row_memory_.bytes();
   for (const EagerStep& step : eager_) usage.memory.metadata_bytes += step.ops.bytes();
   return usage;
 }

@@ -31,7 +31,7 @@ void StageTracker::plan(SlotIndex slot, const StagedHistory& history,
   const std::size_t first_copy = copies.size();
   for (std::uint32_t logical = history.unchanged; logical < blocks; ++logical) {
     const BlockIndex block = history.table[logical];
-    const Content content{block, history.generations[block]};
+    const Content content{block, history.generations[logical]};
     const bool holds = logical < staged_before && staged[logical] == content;
     staged[logical] = content;
     const bool empty = std::uint64_t{logical} * shape_.block_tokens >= history.written;

@@ -27,7 +27,7 @@ struct StageShape {
 // A slot's history as a step will find it.
 struct StagedHistory {
   std::span<const BlockIndex> table;           // by logical block
-  std::span<const std::uint32_t> generations;  // [pool] of every physical block
+  std::span<const std::uint32_t> generations;  // of the table's blocks, by logical block too
   std::uint32_t written = 0;    // positions whose content is in the pool before the step
   std::uint32_t unchanged = 0;  // blocks whose entry and content are as the last plan() saw them
 };

@@ -19,7 +19,9 @@ class StageTrackerTest : public ::testing::Test {
   std::vector<Copy> plan(const std::vector<BlockIndex>& table, std::uint32_t written,
                          std::uint32_t unchanged = 0) {
     std::vector<StageCopy> copies;
-    tracker_.plan(1, {table, generations_, written, unchanged}, copies);
+    std::vector<std::uint32_t> generations;
+    for (const BlockIndex block : table) generations.push_back(generations_[block]);
+    tracker_.plan(1, {table, generations, written, unchanged}, copies);
     std::vector<Copy> result;
     for (const StageCopy& copy : copies) {
       EXPECT_EQ(copy.slot, 1U);
@@ -29,7 +31,8 @@ class StageTrackerTest : public ::testing::Test {
   }
 
   StageTracker tracker_{{.slots = 2, .max_blocks = 8, .block_tokens = 16, .max_group_blocks = 3}};
-  std::vector<std::uint32_t> generations_ = std::vector<std::uint32_t>(32);
+  std::vector<std::uint32_t> generations_ =  // by block
+      std::vector<std::uint32_t>(32);
 };
 
 using ::testing::ElementsAre;

@@ -1,5 +1,5 @@
-// What a recorded graph says of itself: its launch hash follows every byte, its signature everything
-// but where memory lies.
+// What a recorded graph says of itself: its launch hash follows every byte, its signature
+// everything but where memory lies.
 #include "harness/device/cpu_graph.h"
 
 #include <gtest/gtest.h>

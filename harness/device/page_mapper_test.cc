@@ -37,7 +37,8 @@ std::byte content(std::uint64_t page, std::uint64_t version) {
   return static_cast<std::byte>(mix64(page * 1000 + version) % 255 + 1);
 }
 
-void fill_page(const Buffer& pool, std::size_t page_bytes, std::size_t page, std::uint64_t version) {
+void fill_page(const Buffer& pool, std::size_t page_bytes, std::size_t page,
+               std::uint64_t version) {
   std::fill_n(pool.data() + page * page_bytes, page_bytes, content(page, version));
 }
 
@@ -91,9 +92,9 @@ class MapModel {
   }
 
   void map(std::size_t place, std::size_t pool, std::size_t first, std::size_t pages) {
-    RC_ASSERT(view_.map(pools_[pool], {.view_offset = place * page(),
-                                       .pool_offset = first * page(),
-                                       .bytes = pages * page()}));
+    RC_ASSERT(view_.map(
+        pools_[pool],
+        {.view_offset = place * page(), .pool_offset = first * page(), .bytes = pages * page()}));
     for (std::size_t i = 0; i < pages; ++i) shown_[place + i] = Shown{pool, first + i};
     ++calls_;
     bytes_ += pages * page();

@@ -83,8 +83,8 @@ struct EventLog {
   std::uint64_t preemptions = 0;
   std::uint64_t recomputed_tokens = 0;
   std::uint64_t prefilled_tokens = 0;  // positions, recomputed ones included
-  std::uint64_t wasted_rows = 0;    // planned ahead of a step in which they then did not run
-  std::uint64_t output_digest = 0;  // over all finished requests in order of id
+  std::uint64_t wasted_rows = 0;       // planned ahead of a step in which they then did not run
+  std::uint64_t output_digest = 0;     // over all finished requests in order of id
   std::uint64_t workload_digest = 0;
 };
 

@@ -18,9 +18,10 @@ namespace kvrm {
 namespace {
 
 std::vector<const Kernel*> kernels_of(const KernelSet& set) {
-  return {set.attention,    set.attention_merge, set.append_kv, set.gather_groups, set.copy_blocks,
-          set.stage_groups, set.view_slots, set.far_update,      set.linear,    set.embedding,     set.add_norm,
-          set.rotary,       set.swiglu,          set.argmax,    set.content,       set.digest};
+  return {set.attention,   set.attention_merge, set.append_kv,  set.gather_groups,
+          set.copy_blocks, set.stage_groups,    set.view_slots, set.far_update,
+          set.linear,      set.embedding,       set.add_norm,   set.rotary,
+          set.swiglu,      set.argmax,          set.content,    set.digest};
 }
 
 TEST(KernelSet, ListsTheBestFirstAndReferenceLast) {
