@@ -5,6 +5,7 @@
 
 #include "engines/decoder/decoder_model.h"
 #include "engines/decoder/tokenizer.h"
+#include "engines/history/pager_bench.h"
 #include "engines/kvrm/kvrm_engine.h"
 #include "engines/null/null_engine.h"
 #include "engines/paged/paged_engine.h"
@@ -82,6 +83,6 @@ Registry make_registry() {
   };
 }
 
-std::vector<BenchSuite> make_bench_suites() { return {harness_suite()}; }
+std::vector<BenchSuite> make_bench_suites() { return {harness_suite(), pager_suite()}; }
 
 }  // namespace kvrm

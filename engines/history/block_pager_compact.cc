@@ -56,8 +56,7 @@ std::uint32_t BlockPager::join_at_cursor(std::uint32_t budget, std::uint64_t& lo
     moved = try_run() ? run.blocks : try_next() ? next.blocks : 0;
   }
   // A run that was joined may be joined once more; it may also have met the one before it.
-  cursor_.entry =
-      moved == 0 ? next_entry : tables_.run_begin(cursor_.history, cursor_.entry);
+  cursor_.entry = moved == 0 ? next_entry : tables_.run_begin(cursor_.history, cursor_.entry);
   return moved;
 }
 

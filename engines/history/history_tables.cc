@@ -1,4 +1,4 @@
-#include "engines/history/block_tables.h"
+#include "engines/history/history_tables.h"
 
 #include <algorithm>
 #include <bit>
@@ -15,31 +15,31 @@ std::size_t size_class(std::uint32_t blocks) {
 
 }  // namespace
 
-BlockTables::BlockTables(std::uint32_t rows, std::uint32_t row_blocks)
+HistoryTables::HistoryTables(std::uint32_t rows, std::uint32_t row_blocks)
     : row_blocks_(row_blocks),
       rows_(rows),
       entries_(std::size_t{rows} * row_blocks),
       run_blocks_(entries_.size()) {}
 
-void BlockTables::count_run(std::uint32_t blocks, bool added) {
+void HistoryTables::count_run(std::uint32_t blocks, bool added) {
   std::uint64_t& count = runs_by_blocks_[size_class(blocks)];
   count += added ? 1 : ~std::uint64_t{0};
 }
 
-BlockRun BlockTables::run_at(std::uint32_t row, std::uint32_t entry) const {
+BlockRun HistoryTables::run_at(std::uint32_t row, std::uint32_t entry) const {
   KVRM_CHECK_LT(entry, rows_[row].size);
   const std::size_t at = begin(row) + entry;
   KVRM_CHECK(entry == 0 || entries_[at] != entries_[at - 1] + 1);
   return {entries_[at], run_blocks_[at]};
 }
 
-std::uint32_t BlockTables::run_begin(std::uint32_t row, std::uint32_t entry) const {
+std::uint32_t HistoryTables::run_begin(std::uint32_t row, std::uint32_t entry) const {
   const BlockIndex* table = entries_.data() + begin(row);
   while (entry > 0 && table[entry] == table[entry - 1] + 1) --entry;
   return entry;
 }
 
-std::span<BlockIndex> BlockTables::room(std::uint32_t row, std::uint32_t count) {
+std::span<BlockIndex> HistoryTables::room(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
   KVRM_CHECK_LE(std::uint64_t{state.size} + count, row_blocks_);
   if (state.front + state.size + count > row_blocks_) {
@@ -51,7 +51,7 @@ std::span<BlockIndex> BlockTables::room(std::uint32_t row, std::uint32_t count) 
   return {entries_.data() + begin(row) + state.size, count};
 }
 
-void BlockTables::grow(std::uint32_t row, std::uint32_t count) {
+void HistoryTables::grow(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
   const std::size_t first = begin(row);
   const std::size_t end = first + state.size + count;
@@ -72,7 +72,7 @@ void BlockTables::grow(std::uint32_t row, std::uint32_t count) {
   state.size += count;
 }
 
-void BlockTables::drop_back(std::uint32_t row, std::uint32_t count) {
+void HistoryTables::drop_back(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
   KVRM_CHECK_LE(count, state.size);
   if (count == 0) return;
@@ -94,7 +94,7 @@ void BlockTables::drop_back(std::uint32_t row, std::uint32_t count) {
   if (state.size == 0) state.front = 0;
 }
 
-void BlockTables::drop_front(std::uint32_t row, std::uint32_t count) {
+void HistoryTables::drop_front(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
   KVRM_CHECK_LE(count, state.size);
   if (count == 0) return;
@@ -117,14 +117,14 @@ void BlockTables::drop_front(std::uint32_t row, std::uint32_t count) {
   if (state.size == 0) state.front = 0;
 }
 
-void BlockTables::copy(std::uint32_t from, std::uint32_t to, std::uint32_t count) {
+void HistoryTables::copy(std::uint32_t from, std::uint32_t to, std::uint32_t count) {
   KVRM_CHECK_EQ(rows_[to].size, 0U);
   const std::span<const BlockIndex> source = blocks(from).first(count);
   std::ranges::copy(source, room(to, count).begin());
   grow(to, count);
 }
 
-void BlockTables::move_run(std::uint32_t row, std::uint32_t entry, BlockIndex first) {
+void HistoryTables::move_run(std::uint32_t row, std::uint32_t entry, BlockIndex first) {
   const std::uint32_t blocks = run_at(row, entry).blocks;
   Row& state = rows_[row];
   for (std::uint32_t i = 0; i < blocks; ++i) entries_[begin(row) + entry + i] = first + i;
@@ -134,7 +134,7 @@ void BlockTables::move_run(std::uint32_t row, std::uint32_t entry, BlockIndex fi
 }
 
 // Joins the run that begins at `entry` with the one after it where their blocks now adjoin.
-void BlockTables::join_with_next(std::uint32_t row, std::uint32_t entry) {
+void HistoryTables::join_with_next(std::uint32_t row, std::uint32_t entry) {
   const std::size_t at = begin(row) + entry;
   const std::uint32_t blocks = run_blocks_[at];
   if (entries_[at + blocks] != entries_[at + blocks - 1] + 1) return;
@@ -146,11 +146,11 @@ void BlockTables::join_with_next(std::uint32_t row, std::uint32_t entry) {
   --rows_[row].runs;
 }
 
-std::size_t BlockTables::bytes() const {
+std::size_t HistoryTables::bytes() const {
   return rows_.size() * sizeof(Row) + (entries_.size() + run_blocks_.size()) * sizeof(BlockIndex);
 }
 
-std::string BlockTables::check_invariants() const {
+std::string HistoryTables::check_invariants() const {
   SizeHistogram expected{};
   for (std::uint32_t row = 0; row < rows_.size(); ++row) {
     const std::string name = "row " + std::to_string(row);
