@@ -44,7 +44,7 @@ class LifoFreeList final : public FreeList {
   }
 
   void do_give(std::span<const BlockIndex> blocks) override {
-    KVRM_CHECK_LE(top_ - bottom_ + blocks.size(), states_.size());
+    KVRM_CHECK(top_ - bottom_ + blocks.size() <= states_.size());
     BlockIndex* const ring = ring_.data();
     BlockState* const states = states_.data();
     const std::uint32_t mask = mask_;

@@ -53,22 +53,27 @@ std::span<BlockIndex> HistoryTables::room(std::uint32_t row, std::uint32_t count
 
 void HistoryTables::grow(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
-  const std::size_t first = begin(row);
-  const std::size_t end = first + state.size + count;
-  for (std::size_t at = first + state.size; at < end; ++at) {
-    if (at == first || entries_[at] != entries_[at - 1] + 1) {
-      ++state.runs;
-      run_blocks_[at] = 1;
-      count_run(1, true);
-      continue;
-    }
-    const std::uint32_t blocks = run_blocks_[at - 1] + 1;
-    tag(at + 1 - blocks, blocks);
-    if (std::has_single_bit(blocks)) {
-      count_run(blocks - 1, false);
-      count_run(blocks, true);
-    }
+  const BlockIndex* const entries = entries_.data();
+  std::size_t at = begin(row) + state.size;
+  const std::size_t end = at + count;
+  std::uint32_t runs = state.runs;
+  // Only the first new run can go on from what was there.
+  std::uint32_t before = 0;
+  if (count > 0 && state.size > 0 && entries[at] == entries[at - 1] + 1) {
+    before = run_blocks_[at - 1];
+    count_run(before, false);
+    --runs;
   }
+  while (at < end) {
+    std::uint32_t added = 1;
+    while (at + added < end && entries[at + added] == entries[at] + added) ++added;
+    tag(at - before, before + added);
+    count_run(before + added, true);
+    before = 0;
+    at += added;
+    ++runs;
+  }
+  state.runs = runs;
   state.size += count;
 }
 
@@ -76,45 +81,49 @@ void HistoryTables::drop_back(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
   KVRM_CHECK_LE(count, state.size);
   if (count == 0) return;
-  ++state.version;
   const std::size_t first = begin(row);
-  while (count > 0) {
-    const std::uint32_t blocks = run_blocks_[first + state.size - 1];
-    const std::uint32_t dropped = std::min(blocks, count);
+  const std::uint32_t keep = state.size - count;
+  std::uint32_t size = state.size;
+  std::uint32_t runs = state.runs;
+  while (size > keep) {
+    const std::uint32_t blocks = run_blocks_[first + size - 1];
     count_run(blocks, false);
-    if (dropped == blocks) {
-      --state.runs;
-    } else {
-      tag(first + state.size - blocks, blocks - dropped);
-      count_run(blocks - dropped, true);
-    }
-    state.size -= dropped;
-    count -= dropped;
+    size -= blocks;
+    --runs;
   }
-  if (state.size == 0) state.front = 0;
+  if (size < keep) {  // the front of the last run stays
+    tag(first + size, keep - size);
+    count_run(keep - size, true);
+    ++runs;
+  }
+  state = {.front = keep == 0 ? 0 : state.front,
+           .size = keep,
+           .runs = runs,
+           .version = state.version + 1};
 }
 
 void HistoryTables::drop_front(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
   KVRM_CHECK_LE(count, state.size);
   if (count == 0) return;
-  ++state.version;
-  while (count > 0) {
-    const std::size_t first = begin(row);
-    const std::uint32_t blocks = run_blocks_[first];
-    const std::uint32_t dropped = std::min(blocks, count);
+  const std::size_t first = begin(row);
+  std::uint32_t dropped = 0;
+  std::uint32_t runs = state.runs;
+  while (dropped < count) {
+    const std::uint32_t blocks = run_blocks_[first + dropped];
     count_run(blocks, false);
-    if (dropped == blocks) {
-      --state.runs;
-    } else {
-      tag(first + dropped, blocks - dropped);
-      count_run(blocks - dropped, true);
-    }
-    state.front += dropped;
-    state.size -= dropped;
-    count -= dropped;
+    dropped += blocks;
+    --runs;
   }
-  if (state.size == 0) state.front = 0;
+  if (dropped > count) {  // the back of the first run stays
+    tag(first + count, dropped - count);
+    count_run(dropped - count, true);
+    ++runs;
+  }
+  state = {.front = count == state.size ? 0 : state.front + count,
+           .size = state.size - count,
+           .runs = runs,
+           .version = state.version + 1};
 }
 
 void HistoryTables::copy(std::uint32_t from, std::uint32_t to, std::uint32_t count) {

@@ -20,10 +20,10 @@ namespace {
 
 constexpr std::uint32_t kBlockTokens = 16;
 constexpr std::uint32_t kSampleOperations = 1U << 17;  // of append and alloc_free, at most
-constexpr std::uint32_t kAppendBlocks = 128;    // of each history at the end
-constexpr std::uint32_t kForkTokens = 520;      // ends in a partly filled block
-constexpr std::uint32_t kCompactBlocks = 64;    // of each history, before some leave
-constexpr std::uint32_t kCompactBudget = 64;    // blocks a step
+constexpr std::uint32_t kAppendBlocks = 128;           // of each history at the end
+constexpr std::uint32_t kForkTokens = 520;             // ends in a partly filled block
+constexpr std::uint32_t kCompactBlocks = 64;           // of each history, before some leave
+constexpr std::uint32_t kCompactBudget = 64;           // blocks a step
 constexpr std::uint32_t kCompactSteps = 32;
 
 struct NamedPlacement {
@@ -309,8 +309,6 @@ Result<std::vector<BenchCase>> pager_cases(const Registry&, BenchSize size) {
 
 }  // namespace
 
-BenchSuite pager_suite() {
-  return {"pager", "cost of the block pager's operations", pager_cases};
-}
+BenchSuite pager_suite() { return {"pager", "cost of the block pager's operations", pager_cases}; }
 
 }  // namespace kvrm
