@@ -6,6 +6,7 @@
 #include "engines/decoder/decoder_model.h"
 #include "engines/decoder/tokenizer.h"
 #include "engines/descriptor/descriptor_bench.h"
+#include "engines/history/pager_bench.h"
 #include "engines/kvrm/kvrm_engine.h"
 #include "engines/null/null_engine.h"
 #include "engines/paged/paged_engine.h"
@@ -84,6 +85,8 @@ Registry make_registry() {
   };
 }
 
-std::vector<BenchSuite> make_bench_suites() { return {harness_suite(), descriptor_suite()}; }
+std::vector<BenchSuite> make_bench_suites() {
+  return {harness_suite(), pager_suite(), descriptor_suite()};
+}
 
 }  // namespace kvrm

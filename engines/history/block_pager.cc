@@ -12,8 +12,7 @@ BlockPager::BlockPager(const PagerSpec& spec)
       pool_(spec.blocks, spec.placement),
       tables_(spec.max_histories, spec.max_blocks_per_history),
       histories_(spec.max_histories),
-      unused_histories_(spec.max_histories),
-      shared_fill_(spec.blocks) {
+      unused_histories_(spec.max_histories) {
   KVRM_CHECK(spec.block_tokens > 0);
   for (std::uint32_t i = 0; i < spec.max_histories; ++i) {
     unused_histories_[i] = spec.max_histories - 1 - i;
@@ -36,15 +35,15 @@ std::optional<HistoryHandle> BlockPager::fork(HistoryHandle handle, std::uint32_
   KVRM_CHECK_LE(std::uint64_t{parent.trimmed} * spec_.block_tokens, length);
   const std::optional<HistoryHandle> child = open();
   if (!child) return std::nullopt;
-  const auto count = static_cast<std::uint32_t>(blocks_for(length) - parent.trimmed);
+  const auto count = blocks_for(length) - parent.trimmed;
   tables_.copy(handle.index, child->index, count);
   for (const BlockIndex block : tables_.blocks(child->index)) pool_.share(block);
   History& history = histories_[child->index];
   history.length = length;
   history.trimmed = parent.trimmed;
-  if (count > 0 && length % spec_.block_tokens != 0) {
+  if (unfilled(child->index) > 0) {
     const bool in_tail = count == tables_.size(handle.index);
-    keep_counting(tail(child->index), in_tail ? tail_tokens(parent) : spec_.block_tokens);
+    keep_counting(tail(child->index), in_tail ? tail_tokens(handle.index) : spec_.block_tokens);
   }
   refresh_tail(child->index);
   refresh_tail(handle.index);
@@ -55,17 +54,16 @@ std::optional<HistoryHandle> BlockPager::fork(HistoryHandle handle, std::uint32_
 PagerOutcome BlockPager::append_slowly(std::uint32_t index, std::uint32_t tokens) {
   const std::uint64_t length = std::uint64_t{histories_[index].length} + tokens;
   if (length > kMaxLength) return PagerOutcome::too_long;
-  const std::uint64_t blocks = blocks_for(length) - histories_[index].trimmed;
-  if (blocks > spec_.max_blocks_per_history) return PagerOutcome::too_long;
-  const bool extends_tail = histories_[index].length % spec_.block_tokens != 0;
-  const bool copies_tail = extends_tail && pool_.owners(tail(index)) > 1;
-  const auto missing = static_cast<std::uint32_t>(blocks) - tables_.size(index);
+  const std::uint32_t room = unfilled(index);
+  const std::uint32_t missing = tokens <= room ? 0 : blocks_for(tokens - room);
+  if (missing > spec_.max_blocks_per_history - tables_.size(index)) return PagerOutcome::too_long;
+  const bool copies_tail = room > 0 && pool_.owners(tail(index)) > 1;
   if (missing + (copies_tail ? 1 : 0) > pool_.free_blocks()) {
     ++counters_.out_of_blocks;
     return PagerOutcome::out_of_blocks;
   }
   if (copies_tail) copy_tail(index);
-  if (extends_tail) refresh_tail(index);
+  if (room > 0) refresh_tail(index);
   if (missing > 0) add_blocks(index, missing);
   histories_[index].length = static_cast<std::uint32_t>(length);
   live_tokens_ += tokens;
@@ -79,7 +77,7 @@ void BlockPager::copy_tail(std::uint32_t index) {
   add_blocks(index, 1);
   pool_.queue_copy(shared, tail(index));
   KVRM_CHECK_EQ(pool_.drop({&shared, 1}), 0U);
-  live_tokens_ += tail_tokens(histories_[index]);
+  live_tokens_ += tail_tokens(index);
   ++counters_.copy_on_writes;
 }
 
@@ -87,12 +85,12 @@ void BlockPager::add_blocks(std::uint32_t index, std::uint32_t count) {
   const BlockIndex last = tables_.size(index) == 0 ? kNoBlock : tail(index);
   pool_.take(last, tables_.room(index, count));
   tables_.grow(index, count);
-  histories_[index].capacity = positions_in_blocks(index);
+  refresh_capacity(index);
 }
 
-std::uint32_t BlockPager::positions_in_blocks(std::uint32_t index) const {
-  const std::uint64_t end = std::uint64_t{histories_[index].trimmed} + tables_.size(index);
-  return static_cast<std::uint32_t>(std::min(end * spec_.block_tokens, kMaxLength));
+void BlockPager::refresh_capacity(std::uint32_t index) {
+  histories_[index].capacity =
+      static_cast<std::uint32_t>(std::min(positions_in_blocks(index), kMaxLength));
 }
 
 PagerOutcome BlockPager::truncate(HistoryHandle handle, std::uint32_t length) {
@@ -107,7 +105,7 @@ PagerOutcome BlockPager::truncate(HistoryHandle handle, std::uint32_t length) {
 
 void BlockPager::shorten(std::uint32_t index, std::uint32_t length) {
   History& history = histories_[index];
-  const auto keep = static_cast<std::uint32_t>(blocks_for(length)) - history.trimmed;
+  const auto keep = blocks_for(length) - history.trimmed;
   if (keep < tables_.size(index)) {
     drop_blocks(index, keep);
     history.length = (history.trimmed + keep) * spec_.block_tokens;
@@ -148,28 +146,15 @@ void BlockPager::drop_blocks(std::uint32_t index, std::uint32_t keep) {
 
 // After the last block, its fill or its owners changed.
 void BlockPager::refresh_tail(std::uint32_t index) {
-  History& history = histories_[index];
-  history.capacity = positions_in_blocks(index);
+  refresh_capacity(index);
   if (tables_.size(index) == 0) return;
   const BlockIndex last = tail(index);
   if (pool_.owners(last) > 1) {
-    if (history.length % spec_.block_tokens != 0) history.capacity = history.length;
+    if (unfilled(index) > 0) histories_[index].capacity = histories_[index].length;
     return;
   }
-  live_tokens_ -= counted_tail_tokens(index) - tail_tokens(history);
-  shared_fill_[last] = {};
-}
-
-std::uint32_t BlockPager::counted_tail_tokens(std::uint32_t index) const {
-  const BlockIndex block = tail(index);
-  const SharedFill& fill = shared_fill_[block];
-  return fill.generation == pool_.generation(block) ? fill.tokens : tail_tokens(histories_[index]);
-}
-
-void BlockPager::keep_counting(BlockIndex block, std::uint32_t tokens) {
-  SharedFill& fill = shared_fill_[block];
-  const std::uint32_t generation = pool_.generation(block);
-  if (fill.generation != generation) fill = {generation, tokens};
+  live_tokens_ -= counted_tail_tokens(index) - tail_tokens(index);
+  pool_.set_note(last, 0);
 }
 
 PagerCounters BlockPager::counters() const {
@@ -182,8 +167,7 @@ PagerCounters BlockPager::counters() const {
 
 std::size_t BlockPager::bytes() const {
   return pool_.bytes() + tables_.bytes() + histories_.size() * sizeof(History) +
-         unused_histories_.capacity() * sizeof(std::uint32_t) +
-         shared_fill_.size() * sizeof(SharedFill);
+         unused_histories_.capacity() * sizeof(std::uint32_t);
 }
 
 }  // namespace kvrm

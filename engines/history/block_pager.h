@@ -22,7 +22,7 @@
 
 #include "engines/history/block_pool.h"
 #include "engines/history/block_run.h"
-#include "engines/history/block_tables.h"
+#include "engines/history/history_tables.h"
 #include "harness/base/check.h"
 #include "harness/base/ids.h"
 #include "harness/contract/engine.h"
@@ -155,12 +155,6 @@ class BlockPager {
     std::uint32_t capacity = 0;
     std::uint32_t trimmed = 0;  // blocks
   };
-  // Positions that live_tokens() counts in a partly filled block while it is shared, and after
-  // that until its last history settles it. Of that generation of the block only.
-  struct SharedFill {
-    std::uint32_t generation = 0;
-    std::uint32_t tokens = 0;
-  };
 
   const History& get(HistoryHandle handle) const {
     KVRM_CHECK(is_open(handle));
@@ -170,24 +164,38 @@ class BlockPager {
     KVRM_CHECK(is_open(handle));
     return handle.index;
   }
-  std::uint64_t blocks_for(std::uint64_t length) const {
-    return (length + spec_.block_tokens - 1) / spec_.block_tokens;
+  // Positions that a history's blocks hold, from position 0 on, and those not filled yet in the
+  // last of them.
+  std::uint64_t positions_in_blocks(std::uint32_t index) const {
+    const std::uint64_t blocks = std::uint64_t{histories_[index].trimmed} + tables_.size(index);
+    return blocks * spec_.block_tokens;
   }
-  // Of a history: its last block, and the positions that it has in it; it has at least one block.
+  std::uint32_t blocks_for(std::uint32_t length) const {
+    return length / spec_.block_tokens + (length % spec_.block_tokens != 0 ? 1 : 0);
+  }
+  std::uint32_t unfilled(std::uint32_t index) const {
+    return static_cast<std::uint32_t>(positions_in_blocks(index) - histories_[index].length);
+  }
   BlockIndex tail(std::uint32_t index) const { return tables_.blocks(index).back(); }
-  std::uint32_t tail_tokens(const History& history) const {
-    return (history.length - 1) % spec_.block_tokens + 1;
+  std::uint32_t tail_tokens(std::uint32_t index) const {
+    return spec_.block_tokens - unfilled(index);
   }
-
-  std::uint32_t positions_in_blocks(std::uint32_t index) const;
   PagerOutcome append_slowly(std::uint32_t index, std::uint32_t tokens);
   void copy_tail(std::uint32_t index);
   void add_blocks(std::uint32_t index, std::uint32_t count);
   void shorten(std::uint32_t index, std::uint32_t length);
   void drop_blocks(std::uint32_t index, std::uint32_t keep);
+  void refresh_capacity(std::uint32_t index);
   void refresh_tail(std::uint32_t index);
-  std::uint32_t counted_tail_tokens(std::uint32_t index) const;
-  void keep_counting(BlockIndex block, std::uint32_t tokens);
+  std::uint32_t counted_tail_tokens(std::uint32_t index) const {
+    const std::uint32_t note = pool_.note(tail(index));
+    return note != 0 ? note : tail_tokens(index);
+  }
+  // The note of a block: the positions that live_tokens() counts in it, recorded when a history
+  // has fewer than another, until the last one settles it. 0: as many as any history has.
+  void keep_counting(BlockIndex block, std::uint32_t tokens) {
+    if (pool_.note(block) == 0) pool_.set_note(block, tokens);
+  }
 
   std::uint32_t join_at_cursor(std::uint32_t budget, std::uint64_t& looks);
   bool move_if_possible(std::uint32_t entry, BlockRun run, std::int64_t first);
@@ -198,10 +206,9 @@ class BlockPager {
 
   PagerSpec spec_;
   BlockPool pool_;
-  BlockTables tables_;              // [max_histories]
+  HistoryTables tables_;            // [max_histories]
   std::vector<History> histories_;  // [max_histories]
   std::vector<std::uint32_t> unused_histories_;
-  std::vector<SharedFill> shared_fill_;  // [blocks]
   // Where compact() goes on: a history, and an entry of its table.
   struct {
     std::uint32_t history = 0;

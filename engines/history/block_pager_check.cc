@@ -31,8 +31,7 @@ std::string BlockPager::check_history(std::uint32_t index) const {
   std::vector<BlockIndex> sorted(table.begin(), table.end());
   std::ranges::sort(sorted);
   if (std::ranges::adjacent_find(sorted) != sorted.end()) return " has a block twice";
-  const bool partial = history.length % spec_.block_tokens != 0;
-  const bool shared = partial && pool_.owners(table.back()) > 1;
+  const bool shared = unfilled(index) > 0 && pool_.owners(table.back()) > 1;
   if (shared && history.capacity != history.length) return " may write a block that others read";
   if (history.capacity < history.length || history.capacity > positions_in_blocks(index)) {
     return " may write beyond its blocks";
@@ -47,17 +46,16 @@ std::string BlockPager::check_live_tokens() const {
     for (const BlockIndex block : tables_.blocks(index)) {
       const bool last = block == tail(index);
       std::uint32_t& fill = fills[block];
-      fill = std::max(fill, last ? tail_tokens(histories_[index]) : spec_.block_tokens);
+      fill = std::max(fill, last ? tail_tokens(index) : spec_.block_tokens);
     }
   }
   std::uint64_t tokens = 0;
   for (const auto& [block, fill] : fills) {
-    const SharedFill& counted = shared_fill_[block];
-    const bool recorded = counted.generation == pool_.generation(block);
-    if (recorded && counted.tokens < fill) {
+    const std::uint32_t note = pool_.note(block);
+    if (note != 0 && note < fill) {
       return "block " + std::to_string(block) + " counts fewer positions than it holds";
     }
-    tokens += recorded ? counted.tokens : fill;
+    tokens += note != 0 ? note : fill;
   }
   return tokens == live_tokens_ ? std::string() : "live tokens do not add up";
 }

@@ -1,10 +1,13 @@
 #include "engines/history/block_pool.h"
 
+#include <algorithm>
+
 namespace kvrm {
 
 BlockPool::BlockPool(std::uint32_t blocks, Placement placement)
-    : free_list_(make_free_list(placement, blocks)),
-      states_(blocks),
+    : states_(blocks),
+      free_list_(make_free_list(placement, states_)),
+      notes_(blocks),
       copy_use_(blocks),
       quarantine_(blocks),
       scratch_(blocks) {
@@ -13,43 +16,54 @@ BlockPool::BlockPool(std::uint32_t blocks, Placement placement)
 
 void BlockPool::take(BlockIndex after, std::span<BlockIndex> out) {
   free_list_->take(after, out);
-  for (const BlockIndex block : out) {
-    State& state = states_[block];
-    KVRM_CHECK_EQ(state.references, 0U);
-    state = {1, state.generation + 1};
-  }
+  BlockState* const states = states_.data();
+  for (const BlockIndex block : out) hand_out(states[block]);
   counters_.blocks_taken += out.size();
 }
 
 void BlockPool::share(BlockIndex block) {
-  KVRM_CHECK(owners(block) > 0 && owners(block) < kOwners);
-  ++states_[block].references;
+  KVRM_CHECK(owners(block) > 0 && owners(block) < BlockState::kOwners);
+  ++states_[block].word;
+}
+
+void BlockPool::set_note(BlockIndex block, std::uint32_t note) {
+  KVRM_CHECK(states_[block].is_taken());
+  if (note == 0) {
+    states_[block].word &= ~BlockState::kNoted;
+    return;
+  }
+  states_[block].word |= BlockState::kNoted;
+  notes_[block] = note;
 }
 
 std::uint32_t BlockPool::drop(std::span<const BlockIndex> blocks) {
-  std::size_t retired = 0;
-  std::uint32_t orphans = 0;
-  for (const BlockIndex block : blocks) {
-    std::uint32_t& references = states_[block].references;
-    if (references == 1) {
-      references = 0;
-      scratch_[retired++] = block;
-      ++orphans;
-      continue;
-    }
+  BlockState* const states = states_.data();
+  std::size_t i = 0;
+  for (; i < blocks.size() && states[blocks[i]].word == 1; ++i) states[blocks[i]].word = 0;
+  if (i < blocks.size()) return drop_some_shared(blocks, i);
+  retire(blocks);
+  return static_cast<std::uint32_t>(blocks.size());
+}
+
+// Of these blocks the first `retired` have lost their only owner already.
+std::uint32_t BlockPool::drop_some_shared(std::span<const BlockIndex> blocks, std::size_t retired) {
+  std::copy_n(blocks.begin(), retired, scratch_.begin());
+  auto orphans = static_cast<std::uint32_t>(retired);
+  for (const BlockIndex block : blocks.subspan(retired)) {
     orphans += owners(block) == 1 ? 1 : 0;
-    retired = drop_marked(block, retired);
+    retired = drop_one(block, retired);
   }
   retire(std::span(scratch_).first(retired));
   return orphans;
 }
 
-std::size_t BlockPool::drop_marked(BlockIndex block, std::size_t retired) {
+std::size_t BlockPool::drop_one(BlockIndex block, std::size_t retired) {
   KVRM_CHECK(owners(block) > 0);
-  std::uint32_t& references = states_[block].references;
-  --references;
-  if (references != kDestination) {
-    if (references == 0) scratch_[retired++] = block;
+  std::uint32_t& word = states_[block].word;
+  if (owners(block) == 1) word &= ~BlockState::kNoted;
+  --word;
+  if (word != BlockState::kDestination) {
+    if (word == 0) scratch_[retired++] = block;
     return retired;
   }
   const BlockIndex source = cancel_copy(block);
@@ -61,25 +75,25 @@ void BlockPool::move_run(BlockRun from, BlockIndex first) {
   free_list_->take_run({first, from.blocks});
   for (std::uint32_t i = 0; i < from.blocks; ++i) {
     KVRM_CHECK(is_movable(from.first + i));
-    State& state = states_[first + i];
-    KVRM_CHECK_EQ(state.references, 0U);
-    state = {1, state.generation + 1};
+    hand_out(states_[first + i]);
     queue_copy(from.first + i, first + i);
-    --states_[from.first + i].references;  // pinned until the copies are cleared
+    set_note(from.first + i, 0);
+    --states_[from.first + i].word;  // pinned until the copies are cleared
   }
   counters_.blocks_taken += from.blocks;
 }
 
 void BlockPool::queue_copy(BlockIndex source, BlockIndex destination) {
-  KVRM_CHECK_EQ(states_[destination].references, 1U);
-  if ((states_[source].references & kDestination) != 0) source = copies_[copy_use_[source]].source;
+  KVRM_CHECK(is_movable(destination));
+  if ((states_[source].word & BlockState::kDestination) != 0)
+    source = copies_[copy_use_[source]].source;
   KVRM_CHECK_NE(source, destination);
-  State& state = states_[source];
-  KVRM_CHECK((state.references & kDestination) == 0);
-  if ((state.references & kSource) == 0) copy_use_[source] = 0;
-  state.references |= kSource;
+  BlockState& state = states_[source];
+  KVRM_CHECK((state.word & BlockState::kDestination) == 0);
+  if ((state.word & BlockState::kSource) == 0) copy_use_[source] = 0;
+  state.word |= BlockState::kSource;
   ++copy_use_[source];
-  states_[destination].references |= kDestination;
+  states_[destination].word |= BlockState::kDestination;
   copy_use_[destination] = static_cast<std::uint32_t>(copies_.size());
   copies_.push_back({source, destination});
 }
@@ -92,21 +106,21 @@ BlockIndex BlockPool::cancel_copy(BlockIndex destination) {
   copies_[index] = copies_.back();
   copy_use_[copies_[index].destination] = index;
   copies_.pop_back();
-  states_[destination].references &= ~kDestination;
+  states_[destination].word &= ~BlockState::kDestination;
   return source;
 }
 
 std::size_t BlockPool::unpin(BlockIndex source, std::size_t retired) {
   if (--copy_use_[source] > 0) return retired;
-  states_[source].references &= ~kSource;
-  if (states_[source].references == 0) scratch_[retired++] = source;
+  states_[source].word &= ~BlockState::kSource;
+  if (states_[source].word == 0) scratch_[retired++] = source;
   return retired;
 }
 
 void BlockPool::clear_copies() {
   std::size_t retired = 0;
   for (const BlockMove& copy : copies_) {
-    states_[copy.destination].references &= ~kDestination;
+    states_[copy.destination].word &= ~BlockState::kDestination;
     retired = unpin(copy.source, retired);
   }
   copies_.clear();
@@ -146,8 +160,9 @@ void BlockPool::complete_step(Epoch epoch) {
 }
 
 std::size_t BlockPool::bytes() const {
-  return free_list_->bytes() + states_.size() * sizeof(State) +
-         copies_.capacity() * sizeof(BlockMove) + copy_use_.size() * sizeof(std::uint32_t) +
+  return free_list_->bytes() + states_.size() * sizeof(BlockState) +
+         copies_.capacity() * sizeof(BlockMove) +
+         (notes_.size() + copy_use_.size()) * sizeof(std::uint32_t) +
          quarantine_.size() * sizeof(Quarantined) + scratch_.size() * sizeof(BlockIndex);
 }
 
@@ -174,7 +189,7 @@ std::string BlockPool::check_sets() const {
   }
   for (BlockIndex block = 0; block < blocks(); ++block) {
     // Live or pinned: exactly where something refers to it.
-    places[block] += states_[block].references != 0 ? 1 : 0;
+    places[block] += states_[block].is_taken() ? 1 : 0;
     if (places[block] != 1) {
       return "block " + std::to_string(block) + " is in " + std::to_string(places[block]) + " sets";
     }
@@ -192,11 +207,12 @@ std::string BlockPool::check_copies() const {
   }
   for (BlockIndex block = 0; block < blocks(); ++block) {
     const std::string name = "block " + std::to_string(block);
-    const std::uint32_t references = states_[block].references;
+    const std::uint32_t flags = states_[block].is_taken() ? states_[block].word : 0;
     if (targets[block] > 1) return name + " is the destination of two queued copies";
     if (targets[block] == 1 && pins[block] > 0) return name + " is in two queued copies";
-    if (((references & kDestination) != 0) != (targets[block] == 1)) return name + ": destination";
-    if (((references & kSource) != 0) != (pins[block] > 0)) return name + ": source";
+    if (((flags & BlockState::kDestination) != 0) != (targets[block] == 1))
+      return name + ": destination";
+    if (((flags & BlockState::kSource) != 0) != (pins[block] > 0)) return name + ": source";
     if (pins[block] > 0 && copy_use_[block] != pins[block]) return name + ": wrong pin count";
     if (targets[block] == 1 && owners(block) == 0) return name + " is copied to for nobody";
   }

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "engines/history/block_run.h"
+#include "engines/history/block_state.h"
 #include "engines/history/free_list.h"
 #include "harness/base/check.h"
 #include "harness/base/ids.h"
@@ -52,11 +53,19 @@ class BlockPool {
   // queues the copies.
   void move_run(BlockRun from, BlockIndex first);
 
-  std::uint32_t owners(BlockIndex block) const { return states_[block].references & kOwners; }
-  // One owner, and in no queued copy: nothing but that owner's table has to change when it moves.
-  bool is_movable(BlockIndex block) const { return states_[block].references == 1; }
+  std::uint32_t owners(BlockIndex block) const { return states_[block].owners(); }
+  // One owner, and in no queued copy: only that owner's table has to change when it moves.
+  bool is_movable(BlockIndex block) const {
+    return (states_[block].word & ~BlockState::kNoted) == 1;
+  }
   // How often the block has been handed out.
   std::uint32_t generation(BlockIndex block) const { return states_[block].generation; }
+
+  // A note of the owners', 0 when the block is handed out and when none has been left.
+  std::uint32_t note(BlockIndex block) const {
+    return (states_[block].word & BlockState::kNoted) != 0 ? notes_[block] : 0;
+  }
+  void set_note(BlockIndex block, std::uint32_t note);
 
   // Queues a copy to a block that was taken and not shared since. Both are kept from reuse: the
   // source until clear_copies(), the destination as long as it has owners; when the last one drops
@@ -78,27 +87,25 @@ class BlockPool {
   std::string check_invariants(std::span<const std::uint32_t> owners) const;
 
  private:
-  struct State {
-    std::uint32_t references = 0;  // owners, and the flags below
-    std::uint32_t generation = 0;
-  };
   struct Quarantined {
     Epoch fence = 0;
     BlockIndex block = 0;
   };
-  static constexpr std::uint32_t kDestination = 1U << 31;  // of a queued copy
-  static constexpr std::uint32_t kSource = 1U << 30;       // of queued copies
-  static constexpr std::uint32_t kOwners = kSource - 1;
-
-  std::size_t drop_marked(BlockIndex block, std::size_t retired);
+  static void hand_out(BlockState& state) {
+    KVRM_CHECK(!state.is_taken());
+    state = {.word = 1, .generation = state.generation + 1};
+  }
+  std::uint32_t drop_some_shared(std::span<const BlockIndex> blocks, std::size_t retired);
+  std::size_t drop_one(BlockIndex block, std::size_t retired);
   BlockIndex cancel_copy(BlockIndex destination);
   std::size_t unpin(BlockIndex source, std::size_t retired);
   void retire(std::span<const BlockIndex> blocks);
   std::string check_sets() const;
   std::string check_copies() const;
 
+  std::vector<BlockState> states_;  // [blocks]
   std::unique_ptr<FreeList> free_list_;
-  std::vector<State> states_;            // [blocks]
+  std::vector<std::uint32_t> notes_;     // [blocks], of blocks that are kNoted
   std::vector<BlockMove> copies_;        // at most one a block, storage for all
   std::vector<std::uint32_t> copy_use_;  // [blocks] destination: its index in copies_; source: its
                                          // copies; of others anything

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 
 #include "engines/history/block_bitmap.h"
 #include "engines/history/free_run_tree.h"
@@ -16,37 +17,61 @@ namespace {
 // longest ago moves from the bottom into the hole, and all others keep their order.
 class LifoFreeList final : public FreeList {
  public:
-  explicit LifoFreeList(std::uint32_t blocks)
-      : FreeList(blocks),
-        mask_(std::bit_ceil(std::max(blocks, 1U)) - 1),
-        ring_(std::size_t{mask_} + 1),
-        place_(blocks) {
-    for (std::uint32_t i = 0; i < blocks; ++i) push(blocks - 1 - i);
+  explicit LifoFreeList(std::span<BlockState> states)
+      : FreeList(static_cast<std::uint32_t>(states.size())),
+        states_(states),
+        mask_(std::bit_ceil(std::max(count(), 1U)) - 1),
+        ring_(std::size_t{mask_} + 1) {
+    KVRM_CHECK_LE(count(), BlockState::kFree);
+    std::vector<BlockIndex> all(count());
+    std::iota(all.begin(), all.end(), 0U);
+    do_give(all);
   }
 
  private:
   void do_take(BlockIndex, std::span<BlockIndex> out) override {
-    for (BlockIndex& block : out) block = ring_[--top_ & mask_];
+    // Not through the members: for all that the compiler knows, `out` may be one of them.
+    const BlockIndex* const ring = ring_.data();
+    const std::uint32_t mask = mask_;
+    std::uint32_t top = top_;
+    for (BlockIndex& block : out) block = ring[--top & mask];
+    top_ = top;
+    // What will be taken next lies anywhere in the pool.
+    const auto soon = static_cast<std::uint32_t>(std::min<std::size_t>(out.size(), kAhead));
+    for (std::uint32_t i = 0; i < soon; ++i) {
+      __builtin_prefetch(&states_[ring_[(top_ - kAhead - i) & mask_]], 1);
+    }
   }
 
   void do_give(std::span<const BlockIndex> blocks) override {
-    KVRM_CHECK_LE(top_ - bottom_ + blocks.size(), place_.size());
-    for (std::size_t i = blocks.size(); i > 0; --i) push(blocks[i - 1]);
+    KVRM_CHECK(top_ - bottom_ + blocks.size() <= states_.size());
+    BlockIndex* const ring = ring_.data();
+    BlockState* const states = states_.data();
+    const std::uint32_t mask = mask_;
+    std::uint32_t top = top_;
+    for (std::size_t i = blocks.size(); i > 0; --i) {
+      const BlockIndex block = blocks[i - 1];
+      const std::uint32_t place = top++ & mask;
+      KVRM_CHECK(states[block].word == 0);
+      ring[place] = block;
+      states[block].word = BlockState::kFree | place;
+    }
+    top_ = top;
   }
 
   bool do_is_free(BlockRun run) const override {
     for (std::uint32_t i = 0; i < run.blocks; ++i) {
-      if (!contains(run.first + i)) return false;
+      if ((states_[run.first + i].word & BlockState::kFree) == 0) return false;
     }
     return true;
   }
 
   void do_take_run(BlockRun run) override {
     for (std::uint32_t i = 0; i < run.blocks; ++i) {
-      const std::uint32_t hole = place_[run.first + i];
+      const std::uint32_t hole = states_[run.first + i].word & ~BlockState::kFree;
       const BlockIndex oldest = ring_[bottom_++ & mask_];
-      ring_[hole & mask_] = oldest;
-      place_[oldest] = hole;
+      ring_[hole] = oldest;
+      states_[oldest].word = BlockState::kFree | hole;
     }
   }
 
@@ -56,27 +81,16 @@ class LifoFreeList final : public FreeList {
     return result;
   }
 
-  std::size_t do_bytes() const override {
-    return (ring_.size() + place_.size()) * sizeof(BlockIndex);
-  }
+  std::size_t do_bytes() const override { return ring_.size() * sizeof(BlockIndex); }
 
-  void push(BlockIndex block) {
-    ring_[top_ & mask_] = block;
-    place_[block] = top_++;
-  }
+  static constexpr std::uint32_t kAhead = 16;
 
-  // A block that left keeps its old place; there the ring has ended or holds another one.
-  bool contains(BlockIndex block) const {
-    const std::uint32_t place = place_[block];
-    return place - bottom_ < top_ - bottom_ && ring_[place & mask_] == block;
-  }
-
-  // Places count on for ever, modulo 2^32; the ring has them modulo its size.
+  std::span<BlockState> states_;  // of a free block: its place in the ring
+  // These count on for ever, modulo 2^32; the ring has them modulo its size.
   std::uint32_t bottom_ = 0;
   std::uint32_t top_ = 0;
   std::uint32_t mask_ = 0;
-  std::vector<BlockIndex> ring_;      // [power of two], places bottom_ to top_ are the free blocks
-  std::vector<std::uint32_t> place_;  // [blocks], of a free block; of others anything
+  std::vector<BlockIndex> ring_;  // [power of two], from bottom_ to top_ the free blocks
 };
 
 // The lowest free address first: histories that start together stay close, and holes near the
@@ -183,10 +197,11 @@ class ExtentFreeList final : public FreeList {
 
 }  // namespace
 
-std::unique_ptr<FreeList> make_free_list(Placement placement, std::uint32_t blocks) {
+std::unique_ptr<FreeList> make_free_list(Placement placement, std::span<BlockState> states) {
+  const auto blocks = static_cast<std::uint32_t>(states.size());
   switch (placement) {
     case Placement::lifo:
-      return std::make_unique<LifoFreeList>(blocks);
+      return std::make_unique<LifoFreeList>(states);
     case Placement::address_ordered:
       return std::make_unique<AddressOrderedFreeList>(blocks);
     case Placement::extent:

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engines/history/block_run.h"
+#include "engines/history/block_state.h"
 #include "harness/base/check.h"
 #include "harness/base/ids.h"
 #include "harness/contract/engine_spec.h"
@@ -25,12 +26,13 @@ class FreeList {
   // Takes out.size() blocks, in the order in which a history will use them. `after` is the last
   // block that the history has, or kNoBlock. CHECKs that so many are free.
   void take(BlockIndex after, std::span<BlockIndex> out) {
-    KVRM_CHECK_LE(out.size(), count_);
+    KVRM_CHECK(out.size() <= count_);  // no values: they would cost the hot path its registers
     count_ -= static_cast<std::uint32_t>(out.size());
     do_take(after, out);
   }
 
-  // Gives blocks back, in the order in which a history had them. None may be free already.
+  // Gives blocks back, in the order in which a history had them. None may be free already, and
+  // each one's BlockState::word is 0.
   void give(std::span<const BlockIndex> blocks) {
     count_ += static_cast<std::uint32_t>(blocks.size());
     do_give(blocks);
@@ -69,8 +71,9 @@ class FreeList {
   std::uint32_t count_ = 0;
 };
 
-// All of `blocks` blocks free. A block costs O(1) with lifo, one bitmap word per level (64-ary)
-// with address_ordered, and O(log blocks) with extent.
-std::unique_ptr<FreeList> make_free_list(Placement placement, std::uint32_t blocks);
+// All blocks free. Uses the states of free blocks, as BlockState allows. A block costs O(1)
+// with lifo, one bitmap word per level (64-ary) with address_ordered, and O(log blocks) with
+// extent.
+std::unique_ptr<FreeList> make_free_list(Placement placement, std::span<BlockState> states);
 
 }  // namespace kvrm

@@ -78,9 +78,11 @@ TEST(FreeRunTree, FindsTheLowestLargestRun) {
 }
 
 TEST(FreeList, LifoHandsOutTheBlockFreedLast) {
-  const auto list = make_free_list(Placement::lifo, 8);
+  std::vector<BlockState> states(8);
+  const auto list = make_free_list(Placement::lifo, states);
   std::vector<BlockIndex> taken(8);
   list->take(kNoBlock, taken);
+  std::ranges::fill(states, BlockState());  // given back later
   EXPECT_EQ(taken, (std::vector<BlockIndex>{0, 1, 2, 3, 4, 5, 6, 7}));
   list->give(std::vector<BlockIndex>{5, 2});
   list->give(std::vector<BlockIndex>{7});
@@ -91,7 +93,8 @@ TEST(FreeList, LifoHandsOutTheBlockFreedLast) {
 }
 
 TEST(FreeList, AddressOrderedHandsOutTheLowest) {
-  const auto list = make_free_list(Placement::address_ordered, 200);
+  std::vector<BlockState> states(200);
+  const auto list = make_free_list(Placement::address_ordered, states);
   std::vector<BlockIndex> taken(200);
   list->take(kNoBlock, taken);
   list->give(std::vector<BlockIndex>{150, 3, 77});
@@ -101,7 +104,8 @@ TEST(FreeList, AddressOrderedHandsOutTheLowest) {
 }
 
 TEST(FreeList, ExtentExtendsInPlaceAndElseStartsInTheLargestRun) {
-  const auto list = make_free_list(Placement::extent, 100);
+  std::vector<BlockState> states(100);
+  const auto list = make_free_list(Placement::extent, states);
   std::vector<BlockIndex> taken(10);
   list->take(kNoBlock, taken);
   EXPECT_EQ(taken.front(), 0U);  // nobody ends before the front of the pool
@@ -123,7 +127,8 @@ TEST(FreeList, ExtentExtendsInPlaceAndElseStartsInTheLargestRun) {
 
 TEST(FreeList, DoubleFreeIsCaught) {
   for (const Placement placement : {Placement::address_ordered, Placement::extent}) {
-    const auto list = make_free_list(placement, 70);
+    std::vector<BlockState> states(70);
+    const auto list = make_free_list(placement, states);
     std::vector<BlockIndex> taken(2);
     list->take(kNoBlock, taken);
     list->give(taken);

@@ -1,4 +1,4 @@
-#include "engines/history/block_tables.h"
+#include "engines/history/history_tables.h"
 
 #include <algorithm>
 #include <bit>
@@ -15,31 +15,31 @@ std::size_t size_class(std::uint32_t blocks) {
 
 }  // namespace
 
-BlockTables::BlockTables(std::uint32_t rows, std::uint32_t row_blocks)
+HistoryTables::HistoryTables(std::uint32_t rows, std::uint32_t row_blocks)
     : row_blocks_(row_blocks),
       rows_(rows),
       entries_(std::size_t{rows} * row_blocks),
       run_blocks_(entries_.size()) {}
 
-void BlockTables::count_run(std::uint32_t blocks, bool added) {
+void HistoryTables::count_run(std::uint32_t blocks, bool added) {
   std::uint64_t& count = runs_by_blocks_[size_class(blocks)];
   count += added ? 1 : ~std::uint64_t{0};
 }
 
-BlockRun BlockTables::run_at(std::uint32_t row, std::uint32_t entry) const {
+BlockRun HistoryTables::run_at(std::uint32_t row, std::uint32_t entry) const {
   KVRM_CHECK_LT(entry, rows_[row].size);
   const std::size_t at = begin(row) + entry;
   KVRM_CHECK(entry == 0 || entries_[at] != entries_[at - 1] + 1);
   return {entries_[at], run_blocks_[at]};
 }
 
-std::uint32_t BlockTables::run_begin(std::uint32_t row, std::uint32_t entry) const {
+std::uint32_t HistoryTables::run_begin(std::uint32_t row, std::uint32_t entry) const {
   const BlockIndex* table = entries_.data() + begin(row);
   while (entry > 0 && table[entry] == table[entry - 1] + 1) --entry;
   return entry;
 }
 
-std::span<BlockIndex> BlockTables::room(std::uint32_t row, std::uint32_t count) {
+std::span<BlockIndex> HistoryTables::room(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
   KVRM_CHECK_LE(std::uint64_t{state.size} + count, row_blocks_);
   if (state.front + state.size + count > row_blocks_) {
@@ -51,80 +51,89 @@ std::span<BlockIndex> BlockTables::room(std::uint32_t row, std::uint32_t count) 
   return {entries_.data() + begin(row) + state.size, count};
 }
 
-void BlockTables::grow(std::uint32_t row, std::uint32_t count) {
+void HistoryTables::grow(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
-  const std::size_t first = begin(row);
-  const std::size_t end = first + state.size + count;
-  for (std::size_t at = first + state.size; at < end; ++at) {
-    if (at == first || entries_[at] != entries_[at - 1] + 1) {
-      ++state.runs;
-      run_blocks_[at] = 1;
-      count_run(1, true);
-      continue;
-    }
-    const std::uint32_t blocks = run_blocks_[at - 1] + 1;
-    tag(at + 1 - blocks, blocks);
-    if (std::has_single_bit(blocks)) {
-      count_run(blocks - 1, false);
-      count_run(blocks, true);
-    }
+  const BlockIndex* const entries = entries_.data();
+  std::size_t at = begin(row) + state.size;
+  const std::size_t end = at + count;
+  std::uint32_t runs = state.runs;
+  // Only the first new run can go on from what was there.
+  std::uint32_t before = 0;
+  if (count > 0 && state.size > 0 && entries[at] == entries[at - 1] + 1) {
+    before = run_blocks_[at - 1];
+    count_run(before, false);
+    --runs;
   }
+  while (at < end) {
+    std::uint32_t added = 1;
+    while (at + added < end && entries[at + added] == entries[at] + added) ++added;
+    tag(at - before, before + added);
+    count_run(before + added, true);
+    before = 0;
+    at += added;
+    ++runs;
+  }
+  state.runs = runs;
   state.size += count;
 }
 
-void BlockTables::drop_back(std::uint32_t row, std::uint32_t count) {
+void HistoryTables::drop_back(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
   KVRM_CHECK_LE(count, state.size);
   if (count == 0) return;
-  ++state.version;
   const std::size_t first = begin(row);
-  while (count > 0) {
-    const std::uint32_t blocks = run_blocks_[first + state.size - 1];
-    const std::uint32_t dropped = std::min(blocks, count);
+  const std::uint32_t keep = state.size - count;
+  std::uint32_t size = state.size;
+  std::uint32_t runs = state.runs;
+  while (size > keep) {
+    const std::uint32_t blocks = run_blocks_[first + size - 1];
     count_run(blocks, false);
-    if (dropped == blocks) {
-      --state.runs;
-    } else {
-      tag(first + state.size - blocks, blocks - dropped);
-      count_run(blocks - dropped, true);
-    }
-    state.size -= dropped;
-    count -= dropped;
+    size -= blocks;
+    --runs;
   }
-  if (state.size == 0) state.front = 0;
+  if (size < keep) {  // the front of the last run stays
+    tag(first + size, keep - size);
+    count_run(keep - size, true);
+    ++runs;
+  }
+  state = {.front = keep == 0 ? 0 : state.front,
+           .size = keep,
+           .runs = runs,
+           .version = state.version + 1};
 }
 
-void BlockTables::drop_front(std::uint32_t row, std::uint32_t count) {
+void HistoryTables::drop_front(std::uint32_t row, std::uint32_t count) {
   Row& state = rows_[row];
   KVRM_CHECK_LE(count, state.size);
   if (count == 0) return;
-  ++state.version;
-  while (count > 0) {
-    const std::size_t first = begin(row);
-    const std::uint32_t blocks = run_blocks_[first];
-    const std::uint32_t dropped = std::min(blocks, count);
+  const std::size_t first = begin(row);
+  std::uint32_t dropped = 0;
+  std::uint32_t runs = state.runs;
+  while (dropped < count) {
+    const std::uint32_t blocks = run_blocks_[first + dropped];
     count_run(blocks, false);
-    if (dropped == blocks) {
-      --state.runs;
-    } else {
-      tag(first + dropped, blocks - dropped);
-      count_run(blocks - dropped, true);
-    }
-    state.front += dropped;
-    state.size -= dropped;
-    count -= dropped;
+    dropped += blocks;
+    --runs;
   }
-  if (state.size == 0) state.front = 0;
+  if (dropped > count) {  // the back of the first run stays
+    tag(first + count, dropped - count);
+    count_run(dropped - count, true);
+    ++runs;
+  }
+  state = {.front = count == state.size ? 0 : state.front + count,
+           .size = state.size - count,
+           .runs = runs,
+           .version = state.version + 1};
 }
 
-void BlockTables::copy(std::uint32_t from, std::uint32_t to, std::uint32_t count) {
+void HistoryTables::copy(std::uint32_t from, std::uint32_t to, std::uint32_t count) {
   KVRM_CHECK_EQ(rows_[to].size, 0U);
   const std::span<const BlockIndex> source = blocks(from).first(count);
   std::ranges::copy(source, room(to, count).begin());
   grow(to, count);
 }
 
-void BlockTables::move_run(std::uint32_t row, std::uint32_t entry, BlockIndex first) {
+void HistoryTables::move_run(std::uint32_t row, std::uint32_t entry, BlockIndex first) {
   const std::uint32_t blocks = run_at(row, entry).blocks;
   Row& state = rows_[row];
   for (std::uint32_t i = 0; i < blocks; ++i) entries_[begin(row) + entry + i] = first + i;
@@ -134,7 +143,7 @@ void BlockTables::move_run(std::uint32_t row, std::uint32_t entry, BlockIndex fi
 }
 
 // Joins the run that begins at `entry` with the one after it where their blocks now adjoin.
-void BlockTables::join_with_next(std::uint32_t row, std::uint32_t entry) {
+void HistoryTables::join_with_next(std::uint32_t row, std::uint32_t entry) {
   const std::size_t at = begin(row) + entry;
   const std::uint32_t blocks = run_blocks_[at];
   if (entries_[at + blocks] != entries_[at + blocks - 1] + 1) return;
@@ -146,11 +155,11 @@ void BlockTables::join_with_next(std::uint32_t row, std::uint32_t entry) {
   --rows_[row].runs;
 }
 
-std::size_t BlockTables::bytes() const {
+std::size_t HistoryTables::bytes() const {
   return rows_.size() * sizeof(Row) + (entries_.size() + run_blocks_.size()) * sizeof(BlockIndex);
 }
 
-std::string BlockTables::check_invariants() const {
+std::string HistoryTables::check_invariants() const {
   SizeHistogram expected{};
   for (std::uint32_t row = 0; row < rows_.size(); ++row) {
     const std::string name = "row " + std::to_string(row);

@@ -16,9 +16,9 @@ namespace kvrm {
 
 // Rows of a fixed size, addressed by index; blocks may leave at both ends for ever. Entries are
 // numbered from the first block that a row holds.
-class BlockTables {
+class HistoryTables {
  public:
-  BlockTables(std::uint32_t rows, std::uint32_t row_blocks);
+  HistoryTables(std::uint32_t rows, std::uint32_t row_blocks);
 
   std::span<const BlockIndex> blocks(std::uint32_t row) const {
     return {entries_.data() + begin(row), rows_[row].size};
