@@ -49,6 +49,7 @@ TEST(Totals, CountersAreDifferencesSummedOverRepeats) {
   log.end_usage.launch_hash = 77;
   log.preemptions = 3;
   log.recomputed_tokens = 40;
+  log.prefilled_tokens = 90;
   EngineResult engine;
   fill_totals(std::vector<EventLog>{log, log}, engine);
   next = 1;
@@ -61,6 +62,7 @@ TEST(Totals, CountersAreDifferencesSummedOverRepeats) {
   EXPECT_EQ(engine.launch_hash, 77U);
   EXPECT_EQ(engine.preemptions, 6U);
   EXPECT_EQ(engine.recomputed_tokens, 80U);
+  EXPECT_EQ(engine.prefilled_tokens, 180U);
   EXPECT_EQ(engine.repeats, 2U);
 }
 

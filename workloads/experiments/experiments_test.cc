@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "harness/config/parse.h"
+#include "harness/metrics/columns.h"
 #include "workloads/generators/open_workload.h"
 
 namespace kvrm {
@@ -26,6 +27,7 @@ Result<Experiment> parse(const std::string& file) {
   request.file = file;
   request.engine_kinds = {"static", "paged", "paged_graph", "kvrm", "null"};
   request.backend_kinds = {"cpu"};
+  request.metric_columns = metric_column_names();
   return parse_experiment(request);
 }
 
