@@ -95,12 +95,19 @@ TEST(ShippedExperiments, CoverEveryFamily) {
   std::vector<std::string> names;
   for (const std::string& file : shipped_files())
     names.push_back(std::filesystem::path(file).stem().string());
-  const std::vector<std::string> expected = {"azure-conv-trace",  "bursty",
-                                             "long-context",      "mixed-length",
-                                             "mooncake-trace",    "null",
-                                             "padding",           "quickstart",
-                                             "replay-azure-conv", "replay-mooncake-shape",
-                                             "short-chat",        "uniform"};
+  const std::vector<std::string> expected = {"azure-conv-trace",
+                                             "bursty",
+                                             "long-context",
+                                             "mixed-length",
+                                             "mooncake-trace",
+                                             "null",
+                                             "padding",
+                                             "quickstart",
+                                             "replay-azure-conv",
+                                             "replay-mooncake-shape",
+                                             "shared-prefix",
+                                             "short-chat",
+                                             "uniform"};
   EXPECT_EQ(names, expected);
 }
 
