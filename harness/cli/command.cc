@@ -7,6 +7,8 @@
 #include <CLI/Formatter.hpp>
 #include <cstdio>
 
+#include "harness/metrics/columns.h"
+
 namespace kvrm {
 
 void add_experiment_options(CLI::App& command, ExperimentOptions& options) {
@@ -35,6 +37,7 @@ Result<Experiment> load_experiment(const ExperimentOptions& options, const Regis
   request.only_engines = options.engines;
   for (const EngineEntry& entry : registry.engines) request.engine_kinds.push_back(entry.kind);
   for (const BackendEntry& entry : registry.backends) request.backend_kinds.push_back(entry.kind);
+  request.metric_columns = metric_column_names();
   return parse_experiment(request);
 }
 

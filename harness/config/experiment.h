@@ -99,6 +99,9 @@ struct OutputSpec {
   RowDetail requests = RowDetail::all;
   RowDetail steps = RowDetail::sampled;
   bool point_estimates = false;
+  // Metrics of the one table that answers the experiment (harness/metrics/columns.h); empty: a
+  // fixed table for each point.
+  std::vector<std::string> columns;
 };
 
 // One point of the sweep (or the only one): everything that a comparison needs.
@@ -121,6 +124,7 @@ struct Experiment {
   std::string file;                     // as given on the command line
   std::vector<ExperimentPoint> points;  // product of the sweep's axes, first axis slowest
   std::string resolved_yaml;            // after extends and --set, before the sweep is expanded
+  std::vector<std::string> axes;        // names of the sweep's, slowest first
 };
 
 }  // namespace kvrm

@@ -78,7 +78,8 @@ Result<std::vector<ExperimentPoint>> read_points(const std::vector<SweepPoint>& 
                                                  const ParseRequest& request) {
   std::vector<ExperimentPoint> points;
   for (const SweepPoint& tree : trees) {
-    Result<ExperimentPoint> point = read_point(tree, request.engine_kinds, request.backend_kinds);
+    Result<ExperimentPoint> point =
+        read_point(tree, {request.engine_kinds, request.backend_kinds, request.metric_columns});
     if (!point) return tl::unexpected<Error>(point.error());
     points.push_back(std::move(*point));
   }
@@ -147,8 +148,14 @@ Result<Experiment> parse_experiment(const ParseRequest& request) {
   if (!points) return tl::unexpected<Error>(points.error());
   status = keep_engines(request.only_engines, *points);
   if (!status) return tl::unexpected<Error>(status.error());
-  return Experiment{tree->find("name")->text, tree->find("question")->text, request.file,
-                    std::move(*points), resolve(std::move(*tree), request)};
+  Experiment experiment;
+  experiment.name = tree->find("name")->text;
+  experiment.question = tree->find("question")->text;
+  experiment.file = request.file;
+  experiment.points = std::move(*points);
+  experiment.axes = axis_names(*tree);
+  experiment.resolved_yaml = resolve(std::move(*tree), request);
+  return experiment;
 }
 
 }  // namespace kvrm

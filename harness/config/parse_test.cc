@@ -54,14 +54,14 @@ std::string print(const ExperimentPoint& p) {
   std::string engines;
   for (const EngineSpec& engine : p.engines) engines += "{" + print(engine) + "}";
   return fmt::format(
-      "{}\n{}\n{} {} {} {}\n{}\n{}\n{} {} {} {}\n{} {} {} {} {} {}\n{} {} {} {}\n{} {} {}\n",
+      "{}\n{}\n{} {} {} {}\n{}\n{}\n{} {} {} {}\n{} {} {} {} {} {}\n{} {} {} {}\n{} {} {} {}\n",
       p.axes, print(p.model), p.backend.kind, p.backend.profile, p.backend.workers,
       p.backend.kernels, print(p.workload), engines, p.budget.kv_bytes, p.budget.max_batch,
       p.budget.max_len, p.budget.prefill_tokens, p.driver.repeats, p.driver.warmup_share,
       p.driver.generator_lag_budget_ms, p.driver.overlap, p.driver.time_limit_s,
       p.driver.max_kv_bytes, p.slo.ttft_ms, p.slo.itl_ms, p.slo.e2e_ms, p.slo.spike_factor,
       static_cast<int>(p.output.requests), static_cast<int>(p.output.steps),
-      p.output.point_estimates);
+      p.output.point_estimates, p.output.columns);
 }
 
 std::string print(const Experiment& experiment) {
@@ -98,7 +98,7 @@ engines:
 budget: {kv_bytes: 1GiB, max_batch: 16, max_len: 128, prefill_tokens: 99}
 driver: {repeats: 4, warmup: {share: 0.25}, generator_lag_budget_ms: 2.5, overlap: true, time_limit_s: 60, max_kv_bytes: 8GiB}
 slo: {ttft_ms: 1, itl_ms: 2, e2e_ms: 3, spike_factor: 4}
-output: {requests: none, steps: all, point_estimates: true}
+output: {requests: none, steps: all, point_estimates: true, columns: [slots, metrics.itl_ms.p99]}
 )");
   const Experiment experiment = parse(request("all.yaml"));
   EXPECT_EQ(experiment.name, "all");
@@ -118,7 +118,8 @@ output: {requests: none, steps: all, point_estimates: true}
                   "{{paged_graph paged_graph-single 16 0 0 0 1 [16] [128] 0 0 0 0 0}}"
                   "{{kvrm kvrm 16 2 0 0 1 [] [] 0 2 262144 1 1048576 far 64 32 8}}"
                   "{{null null 16 0 0 0 1 [] [] 0 0 0 0 0}}\n"
-                  "1073741824 16 128 99\n4 0.25 2.5 true 60 8589934592\n1 2 3 4\n2 0 true\n",
+                  "1073741824 16 128 99\n4 0.25 2.5 true 60 8589934592\n1 2 3 4\n2 0 true [\"slots\", "
+                  "\"metrics.itl_ms.p99\"]\n",
                   here));
 }
 
@@ -213,6 +214,7 @@ TEST_F(Parse, SweepIsTheProductFirstAxisSlowest) {
                                      {{rate, "1"}, {"part", "attention"}},
                                      {{rate, "2.5"}, {"part", "decoder"}},
                                      {{rate, "2.5"}, {"part", "attention"}}}));
+  EXPECT_EQ(experiment.axes, (std::vector<std::string>{rate, "part"}));
   ASSERT_EQ(experiment.points.size(), 4U);
   EXPECT_EQ(experiment.points[2].workload.arrivals.rate_per_s, 2.5);
   EXPECT_EQ(experiment.points[2].model.seed, 5U);

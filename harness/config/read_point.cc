@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "harness/config/check_point.h"
 #include "harness/config/diagnose.h"
 #include "harness/config/load_yaml.h"
@@ -86,6 +88,21 @@ Status read_engines(const ConfigNode& list, const std::vector<std::string>& engi
   return {};
 }
 
+// There are too many metrics to list them in a message.
+Status check_columns(const ConfigNode& tree, const std::vector<std::string>& metric_columns) {
+  const ConfigNode* output = tree.find("output");
+  const ConfigNode* columns = output == nullptr ? nullptr : output->find("columns");
+  if (columns == nullptr) return {};
+  for (std::size_t i = 0; i < columns->children.size(); ++i) {
+    const ConfigNode& name = columns->children[i];
+    if (std::ranges::find(metric_columns, name.text) != metric_columns.end()) continue;
+    return config_error(name.place, join_path("output.columns", std::to_string(i)), describe(name),
+                        "a number of docs/metrics.md, a percentile as NAME.p99" +
+                            nearest_name_hint(name.text, metric_columns));
+  }
+  return {};
+}
+
 // Name and question belong to the whole experiment and are the same in every point.
 Status check_texts(const ConfigNode& tree) {
   for (const auto& [key, codec] :
@@ -98,16 +115,16 @@ Status check_texts(const ConfigNode& tree) {
 
 }  // namespace
 
-Result<ExperimentPoint> read_point(const SweepPoint& point,
-                                   const std::vector<std::string>& engine_kinds,
-                                   const std::vector<std::string>& backend_kinds) {
+Result<ExperimentPoint> read_point(const SweepPoint& point, const KnownNames& known) {
   ExperimentPoint out;
   out.axes = point.axes;
   const ConfigNode& tree = point.tree;
-  Status status = check_keys(tree, "", experiment_keys(engine_kinds, backend_kinds), "");
+  Status status =
+      check_keys(tree, "", experiment_keys(known.engine_kinds, known.backend_kinds), "");
   if (status) status = check_texts(tree);
-  if (status) status = read_sections(tree, backend_kinds, out);
-  if (status) status = read_engines(*tree.find("engines"), engine_kinds, out);
+  if (status) status = read_sections(tree, known.backend_kinds, out);
+  if (status) status = read_engines(*tree.find("engines"), known.engine_kinds, out);
+  if (status) status = check_columns(tree, known.metric_columns);
   out.model.shape.max_len = out.budget.max_len;
   if (status) status = check_point(tree, out);
   if (!status) return tl::unexpected<Error>(status.error());

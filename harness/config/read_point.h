@@ -10,8 +10,13 @@
 
 namespace kvrm {
 
-Result<ExperimentPoint> read_point(const SweepPoint& point,
-                                   const std::vector<std::string>& engine_kinds,
-                                   const std::vector<std::string>& backend_kinds);
+// Names that a point may use and that this folder does not know of itself.
+struct KnownNames {
+  const std::vector<std::string>& engine_kinds;
+  const std::vector<std::string>& backend_kinds;
+  const std::vector<std::string>& metric_columns;
+};
+
+Result<ExperimentPoint> read_point(const SweepPoint& point, const KnownNames& known);
 
 }  // namespace kvrm

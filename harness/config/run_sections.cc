@@ -103,7 +103,11 @@ Section<OutputSpec> output_section() {
   section.key({"requests", "Rows of requests.csv."}, &OutputSpec::requests, row_detail())
       .key({"steps", "Rows of steps.csv."}, &OutputSpec::steps, row_detail())
       .key({"point_estimates", "Print percentiles that have too few observations for an interval."},
-           &OutputSpec::point_estimates, boolean());
+           &OutputSpec::point_estimates, boolean())
+      .key({"columns",
+            "Metrics of docs/metrics.md, a percentile as `metrics.itl_ms.p99`: one table for the "
+            "whole experiment, a row for each point and engine. Empty: a fixed table a point."},
+           &OutputSpec::columns, list_of(non_empty_text()));
   return section;
 }
 

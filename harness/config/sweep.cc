@@ -137,6 +137,17 @@ Status apply_value(const Axis& axis, const ConfigNode& value, SweepPoint& point)
 
 }  // namespace
 
+std::vector<std::string> axis_names(const ConfigNode& experiment) {
+  std::vector<std::string> names;
+  const ConfigNode* sweep = experiment.find("sweep");
+  if (sweep == nullptr) return names;
+  for (const ConfigNode& axis : sweep->children) {
+    const ConfigNode* name = axis.find("name");
+    names.push_back(name == nullptr ? axis.find("key")->text : name->text);
+  }
+  return names;
+}
+
 Result<std::vector<SweepPoint>> expand_sweep(const ConfigNode& experiment) {
   SweepPoint base{{}, experiment};
   std::erase_if(base.tree.children, [](const ConfigNode& child) { return child.key == "sweep"; });

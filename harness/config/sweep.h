@@ -19,4 +19,7 @@ struct SweepPoint {
 // First axis slowest; one point without axes where there is no sweep.
 Result<std::vector<SweepPoint>> expand_sweep(const ConfigNode& experiment);
 
+// The axes of an experiment that expand_sweep() took, the slowest first.
+std::vector<std::string> axis_names(const ConfigNode& experiment);
+
 }  // namespace kvrm

@@ -40,6 +40,7 @@ class ConfigFiles : public ::testing::Test {
     request.file = file;
     request.engine_kinds = {"static", "paged", "paged_graph", "kvrm", "null"};
     request.backend_kinds = {"cpu", "modelled"};
+    request.metric_columns = {"metrics.itl_ms.p50", "metrics.itl_ms.p99", "slots"};
     return request;
   }
 

@@ -186,6 +186,18 @@ const std::vector<Change>& changes() {
        "64KiB, 64MiB or 1GiB"},
       {"", "output: {point_estimates: yes}\n",
        "15:27: output.point_estimates: found \"yes\", allowed: true, false"},
+      {"", "output: {columns: slots}\n",
+       "15:19: output.columns: found \"slots\", allowed: a list, each element text that is not "
+       "empty"},
+      {"", "output:\n  columns: [slots, metrics.itl_ms]\n",
+       "16:20: output.columns.1: found \"metrics.itl_ms\", allowed: a number of docs/metrics.md, a "
+       "percentile as NAME.p99; did you mean \"metrics.itl_ms.p50\"?"},
+      {"", "output: {columns: [slits]}\n",
+       "15:20: output.columns.0: found \"slits\", allowed: a number of docs/metrics.md, a "
+       "percentile as NAME.p99; did you mean \"slots\"?"},
+      {"", "output: {columns: [nothing at all]}\n",
+       "15:20: output.columns.0: found \"nothing at all\", allowed: a number of docs/metrics.md, a "
+       "percentile as NAME.p99"},
       {"", "output: {steps: sample}\n",
        "15:17: output.steps: found \"sample\", allowed: all, sampled, none; did you mean "
        "\"sampled\"?"},

@@ -210,6 +210,7 @@ Result<ExperimentResult> run_experiment(const Experiment& experiment, const Regi
   result.name = experiment.name;
   result.question = experiment.question;
   result.resolved_yaml = experiment.resolved_yaml;
+  result.axes = experiment.axes;
   // The files are one set for all points, so the first point decides what goes into them.
   if (!experiment.points.empty()) result.output = experiment.points.front().output;
   RunProgress progress;

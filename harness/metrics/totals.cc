@@ -17,6 +17,7 @@ void count_requests(const EventLog& log, EngineResult& engine) {
     engine.output_tokens += request.output_tokens;
   }
   engine.preemptions += log.preemptions;
+  engine.prefilled_tokens += log.prefilled_tokens;
   engine.recomputed_tokens += log.recomputed_tokens;
   engine.wasted_rows += log.wasted_rows;
 }

@@ -54,6 +54,7 @@ TEST(Totals, CountersAreDifferencesSummedOverRepeats) {
   log.start_usage.runs_by_blocks[3] = 2;
   log.end_usage.runs_by_blocks[3] = 42;
   log.end_usage.groups_by_blocks[15] = 7;
+  log.prefilled_tokens = 90;
   EngineResult engine;
   fill_totals(std::vector<EventLog>{log, log}, engine);
   next = 1;
@@ -70,6 +71,7 @@ TEST(Totals, CountersAreDifferencesSummedOverRepeats) {
   EXPECT_EQ(engine.wasted_rows, 22U);
   EXPECT_EQ(engine.preemptions, 6U);
   EXPECT_EQ(engine.recomputed_tokens, 80U);
+  EXPECT_EQ(engine.prefilled_tokens, 180U);
   EXPECT_EQ(engine.repeats, 2U);
 }
 

@@ -104,6 +104,7 @@ struct EngineResult {
   RequestCounts requests;
   std::uint64_t prompt_tokens = 0;
   std::uint64_t output_tokens = 0;
+  std::uint64_t prefilled_tokens = 0;
   std::uint64_t preemptions = 0;
   std::uint64_t recomputed_tokens = 0;
   std::uint64_t wasted_rows = 0;
@@ -153,7 +154,8 @@ struct ExperimentResult {
   std::string name;
   std::string question;
   std::string resolved_yaml;
-  OutputSpec output;  // how many rows requests.csv and steps.csv hold
+  std::vector<std::string> axes;  // of the sweep, slowest first
+  OutputSpec output;              // rows of requests.csv and steps.csv, columns of the table
   Environment environment;
   std::vector<PointDigests> digests;
   std::vector<EngineResult> engines;

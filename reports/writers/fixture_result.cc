@@ -44,6 +44,7 @@ EngineResult engine(const std::string& kind, const std::string& label, RunStatus
   result.requests = {.arrived = 500, .finished = 497, .refused = 2, .in_flight = 1};
   result.prompt_tokens = 60'000;
   result.output_tokens = 30'000;
+  result.prefilled_tokens = 59'500;
   result.output_digest = 0x0123456789abcdefULL;
   result.launch_hash = 0xfeedULL;
   result.launch_signature = 0xbeefULL;
@@ -76,7 +77,9 @@ EngineCounters counters() {
           .rows = 16'000,
           .padding_rows = 1600,
           .attended_positions = 2'000'000,
-          .masked_positions = 250'000};
+          .masked_positions = 250'000,
+          .copy_on_writes = 11,
+          .forks = 12};
 }
 
 std::vector<EngineResult> engines() {
@@ -150,7 +153,46 @@ EventLog log(std::uint32_t repeat) {
   return result;
 }
 
+EngineResult sweep_engine(const std::string& label, std::uint32_t batch, double tokens_per_s) {
+  EngineResult result = engine(label, label, RunStatus::verified);
+  result.point = {{"budget.max_batch", std::to_string(batch)}, {"placement", "extent"}};
+  result.metrics = metrics(tokens_per_s, batch / 16.0);
+  result.counters = counters();
+  result.counters.groups *= batch;
+  result.counters.moved_bytes = label == "kvrm" ? 0 : 123'456'789 * std::uint64_t{batch};
+  result.memory.reserved_bytes_peak = batch * kGiB64;
+  return result;
+}
+
 }  // namespace
+
+ExperimentResult fixture_sweep_result() {
+  ExperimentResult result = fixture_result();
+  result.name = "sweep";
+  result.question = "Does one table answer it?";
+  result.interrupted = false;
+  result.axes = {"placement", "budget.max_batch"};
+  result.output.columns = {
+      "metrics.output_tokens_per_s", "metrics.itl_ms.p50", "metrics.itl_ms.p99.9",
+      "memory.reserved_bytes_peak",  "movement.bytes",     "movement.groups_per_step",
+      "padding.attended_positions"};
+  result.engines = {sweep_engine("paged", 16, 1250.5), sweep_engine("kvrm", 16, 1800.25),
+                    sweep_engine("paged", 64, 3400),   sweep_engine("kvrm", 64, 3399),
+                    sweep_engine("paged", 64, 3400),   sweep_engine("kvrm", 64, 1)};
+  for (const std::size_t last : {4, 5}) result.engines[last].point["placement"] = "lifo";
+  result.engines[5].status = RunStatus::incorrect;
+  result.engines[5].status_reason = "request 17: token 3 is 42, the other engines gave 41";
+  result.skipped.clear();
+  for (const char* batch : {"1024", "4096"}) {
+    result.skipped.push_back(
+        {.point = {{"budget.max_batch", batch}, {"placement", "extent"}},
+         .reason = "budget.kv_bytes is 96.0 GiB, driver.max_kv_bytes 8.00 GiB"});
+  }
+  result.comparisons.clear();
+  result.digests.clear();
+  result.logs.clear();
+  return result;
+}
 
 ExperimentResult fixture_result() {
   ExperimentResult result;

@@ -8,4 +8,8 @@ namespace kvrm {
 
 ExperimentResult fixture_result();
 
+// One with a sweep of two axes and `output.columns`: four points, of which one is skipped and one
+// has a failure.
+ExperimentResult fixture_sweep_result();
+
 }  // namespace kvrm

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace kvrm {
@@ -16,6 +17,16 @@ std::string format_value(double value) {
 
 std::string format_ratio(double value) {
   return std::isinf(value) ? "inf" : fmt::format("{:.3f}", value);
+}
+
+std::string format_count(std::uint64_t count) {
+  if (count < 10'000'000) return fmt::format("{}", count);
+  double value = static_cast<double>(count) / 1e6;
+  for (const char* unit : {"M", "G", "T", "P"}) {
+    if (value < 999.95) return format_value(value) + unit;
+    value /= 1000;
+  }
+  return fmt::format("{:.0e}", static_cast<double>(count));
 }
 
 std::string format_estimate(const Estimate& estimate) {
@@ -50,6 +61,17 @@ std::vector<std::span<const EngineResult>> engines_by_point(const ExperimentResu
 
 const RunMetrics* shown_metrics(const EngineResult& engine) {
   return carries_metrics(engine.status) && engine.metrics ? &*engine.metrics : nullptr;
+}
+
+bool competes(const EngineResult& engine) {
+  return shown_metrics(engine) != nullptr && engine.status != RunStatus::unchecked;
+}
+
+std::optional<double> best_of(std::span<const double> values, bool larger_is_better) {
+  if (values.size() < 2) return std::nullopt;
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  if (*least == *most) return std::nullopt;
+  return larger_is_better ? *most : *least;
 }
 
 std::optional<Estimate> percentile_of_row(const EngineResult& engine,

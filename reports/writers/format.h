@@ -17,6 +17,8 @@ inline constexpr const char* kNotAvailable = "n/a";
 std::string format_value(double value);
 // Three decimals, for shares and ratios.
 std::string format_ratio(double value);
+// A count: exact below ten million, then four digits and a unit of thousands: 12.35M, 4.100G.
+std::string format_count(std::uint64_t count);
 // "12.3 [11.8, 12.9]"; without an interval the value alone.
 std::string format_estimate(const Estimate& estimate);
 std::string format_estimate(const std::optional<Estimate>& estimate);
@@ -29,6 +31,11 @@ std::vector<std::span<const EngineResult>> engines_by_point(const ExperimentResu
 
 // The engine's metrics where its status lets a report show them, else null.
 const RunMetrics* shown_metrics(const EngineResult& engine);
+
+// Whether an engine can be the best of a column: `null` answers without decoding, so it cannot.
+bool competes(const EngineResult& engine);
+// The best of competing values; none where fewer than two compete or all are the same.
+std::optional<double> best_of(std::span<const double> values, bool larger_is_better);
 
 // n/a where the engine shows no metrics or the percentile has too few observations.
 std::optional<Estimate> percentile_of_row(const EngineResult& engine,

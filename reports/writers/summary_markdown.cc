@@ -5,6 +5,7 @@
 #include "harness/base/units.h"
 #include "reports/writers/engine_json.h"
 #include "reports/writers/format.h"
+#include "reports/writers/sweep_table.h"
 #include "reports/writers/writers.h"
 
 namespace kvrm {
@@ -104,6 +105,10 @@ void append_environment(std::string& out, const ExperimentResult& result) {
 Result<std::string> render_summary_markdown(const ExperimentResult& result) {
   std::string out = fmt::format("# {}\n\n{}\n\n", result.name, result.question);
   if (result.interrupted) out += "**Interrupted: the results are incomplete.**\n\n";
+  if (!result.output.columns.empty()) {
+    out += "## All points\n\nThe best of each point is bold.\n\n" +
+           render_sweep_markdown(sweep_table(result)) + "\n";
+  }
   for (const std::span<const EngineResult> engines : engines_by_point(result)) {
     fmt::format_to(Out(out), "## {}\n\n", heading_of(engines.front().point));
     append_latencies(out, engines);

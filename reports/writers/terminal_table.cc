@@ -6,16 +6,14 @@
 
 #include "harness/base/units.h"
 #include "reports/writers/format.h"
+#include "reports/writers/sweep_table.h"
+#include "reports/writers/terminal_text.h"
 #include "reports/writers/writers.h"
 
 namespace kvrm {
 namespace {
 
-constexpr std::size_t kWidth = 100;
 constexpr std::size_t kNameWidth = 18;
-constexpr const char* kBold = "\x1b[1;32m";
-constexpr const char* kAlarm = "\x1b[1;31m";
-constexpr const char* kPlain = "\x1b[0m";
 
 // What an engine has in a column: a number to compare by, where it has one, and its text.
 struct Cell {
@@ -77,32 +75,13 @@ std::vector<Column> columns() {
   };
 }
 
-// `null` answers without decoding, so it cannot win.
-bool competes(const EngineResult& engine) {
-  return shown_metrics(engine) != nullptr && engine.status != RunStatus::unchecked;
-}
-
-// Best value of a column among engines that compete; none where fewer than two compete or all
-// are the same.
-std::optional<double> best_of(const Column& column, std::span<const EngineResult> engines) {
+std::optional<double> best_in(const Column& column, std::span<const EngineResult> engines) {
   std::vector<double> values;
   for (const EngineResult& engine : engines) {
-    if (!competes(engine)) continue;
     const Cell cell = column.cell(engine);
-    if (cell.value) values.push_back(*cell.value);
+    if (competes(engine) && cell.value) values.push_back(*cell.value);
   }
-  if (values.size() < 2) return std::nullopt;
-  const auto [least, most] = std::minmax_element(values.begin(), values.end());
-  if (*least == *most) return std::nullopt;
-  return column.larger_is_better ? *most : *least;
-}
-
-std::string shortened(const std::string& text, std::size_t width) {
-  return text.size() <= width ? text : text.substr(0, width - 1) + "~";
-}
-
-std::string painted(const std::string& text, const char* paint, bool color) {
-  return color ? paint + text + kPlain : text;
+  return best_of(values, column.larger_is_better);
 }
 
 std::string render_cell(const Column& column, const EngineResult& engine,
@@ -110,7 +89,7 @@ std::string render_cell(const Column& column, const EngineResult& engine,
   const Cell cell = column.cell(engine);
   const bool is_best = best && competes(engine) && cell.value == best;
   const std::string text = fmt::format("{:>{}}{}", cell.text, column.width, is_best ? "*" : " ");
-  return " " + (is_best ? painted(text, kBold, color) : text);
+  return " " + (is_best ? painted(text, kPaintBest, color) : text);
 }
 
 std::string render_header(std::span<const Column> table) {
@@ -126,7 +105,7 @@ std::string render_header(std::span<const Column> table) {
 std::string render_point(std::span<const EngineResult> engines, bool color) {
   const std::vector<Column> table = columns();
   std::vector<std::optional<double>> best;
-  for (const Column& column : table) best.push_back(best_of(column, engines));
+  for (const Column& column : table) best.push_back(best_in(column, engines));
   std::string out = render_header(table);
   for (const EngineResult& engine : engines) {
     out += fmt::format("{:<{}}", shortened(engine.info.label, kNameWidth), kNameWidth);
@@ -134,22 +113,10 @@ std::string render_point(std::span<const EngineResult> engines, bool color) {
       out += render_cell(table[i], engine, best[i], color);
     }
     const std::string status(run_status_name(engine.status));
-    out += " " + (carries_metrics(engine.status) ? status : painted(status, kAlarm, color)) + "\n";
+    out += " " + (carries_metrics(engine.status) ? status : painted(status, kPaintAlarm, color)) +
+           "\n";
   }
   return out;
-}
-
-// Breaks at spaces so that no line is wider than the terminal.
-std::string wrapped(const std::string& text) {
-  std::string out;
-  std::size_t start = 0;
-  while (text.size() - start > kWidth) {
-    std::size_t end = text.rfind(' ', start + kWidth);
-    if (end == std::string::npos || end <= start) end = start + kWidth;
-    out += text.substr(start, end - start) + "\n";
-    start = text[end] == ' ' ? end + 1 : end;
-  }
-  return out + text.substr(start) + "\n";
 }
 
 std::string render_reasons(std::span<const EngineResult> engines) {
@@ -162,25 +129,38 @@ std::string render_reasons(std::span<const EngineResult> engines) {
   return out;
 }
 
-}  // namespace
-
-std::string render_table(const ExperimentResult& result, bool color) {
-  std::string out =
-      wrapped(result.question.empty() ? result.name : result.name + ": " + result.question);
+std::string render_points(const ExperimentResult& result, bool color) {
+  std::string out;
   for (const std::span<const EngineResult> engines : engines_by_point(result)) {
     out += "\n";
     const std::string point = format_point(engines.front().point);
     if (!point.empty()) out += wrapped(point);
     out += render_point(engines, color) + render_reasons(engines);
   }
-  out += "\n";
+  return out;
+}
+
+std::string render_skipped(const ExperimentResult& result) {
+  std::string out;
   for (const SkippedPoint& skipped : result.skipped) {
     out += wrapped(fmt::format("skipped: {}: {}", format_point(skipped.point), skipped.reason));
   }
+  const std::size_t count = result.skipped.size();
+  return count > 1 ? out + fmt::format("{} points skipped\n", count) : out;
+}
+
+}  // namespace
+
+std::string render_table(const ExperimentResult& result, bool color) {
+  std::string out =
+      wrapped(result.question.empty() ? result.name : result.name + ": " + result.question);
+  out += result.output.columns.empty() ? render_points(result, color)
+                                       : "\n" + render_sweep_text(sweep_table(result), color);
+  out += "\n" + render_skipped(result);
   if (result.interrupted) out += "Interrupted: the results are incomplete.\n";
   out +=
-      "* best of its column; n/a: too few observations; -: no metrics without a verified output\n";
-  return out;
+      result.output.columns.empty() ? "* best of its column" : "* best of its point; ! see above";
+  return out + "; n/a: too few observations; -: no metrics without a verified output\n";
 }
 
 }  // namespace kvrm

@@ -29,10 +29,12 @@ Result<std::string> render_experiment_yaml(const ExperimentResult& result);
 Result<std::string> render_requests_csv(const ExperimentResult& result);
 Result<std::string> render_steps_csv(const ExperimentResult& result);
 inline constexpr std::size_t kSampledRows = 1000;
-// summary.md: tables with intervals, comparisons, environment, the metric dictionary.
+// summary.md: the table of `output.columns`, tables with intervals, comparisons, environment, the
+// metric dictionary.
 Result<std::string> render_summary_markdown(const ExperimentResult& result);
 
-// The comparison for a terminal: one table for each point, at most 100 columns.
+// The comparison for a terminal of 100 columns: one table for each point, or where the experiment
+// names `output.columns` the one table of these.
 std::string render_table(const ExperimentResult& result, bool color);
 
 // docs/metrics.md, from the metric dictionary.

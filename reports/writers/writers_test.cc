@@ -20,6 +20,7 @@
 #include "harness/metrics/dictionary.h"
 #include "reports/writers/fixture_result.h"
 #include "reports/writers/format.h"
+#include "reports/writers/sweep_table.h"
 
 namespace kvrm {
 namespace {
@@ -44,6 +45,9 @@ std::vector<ApprovedFile> rendered_files() {
     files.push_back({baselines / writer.file_name, writer.render(result).value()});
   }
   files.push_back({baselines / "table.txt", render_table(result, false)});
+  const ExperimentResult sweep = fixture_sweep_result();
+  files.push_back({baselines / "sweep_table.txt", render_table(sweep, false)});
+  files.push_back({baselines / "sweep_table.md", render_sweep_markdown(sweep_table(sweep))});
   files.push_back({kSource / "docs" / "metrics.md", render_dictionary_markdown()});
   return files;
 }
@@ -117,11 +121,10 @@ TEST(ResultsJson, EveryNumberStandsInTheDictionary) {
   const Json json = Json::parse(render_results_json(fixture_result()).value());
   const Json& engine = json["engines"][1];
   std::set<std::string> used = {"comparisons.ratio"};
-  for (const char* part : {"requests", "tokens", "scheduling", "metrics", "spikes", "phases",
-                           "memory", "movement", "padding"}) {
-    for (const auto& [key, value] : engine[part].items()) {
-      used.insert(std::string(part) + "." + key);
-    }
+  for (const auto& [part, values] : engine.items()) {
+    if (values.is_number()) used.insert(part);
+    if (!values.is_object() || part == "point") continue;
+    for (const auto& [key, value] : values.items()) used.insert(part + "." + key);
   }
   EXPECT_EQ(used, names);
 }
@@ -234,6 +237,15 @@ TEST(Table, ColourIsOnlyPaint) {
     }
   }
   EXPECT_EQ(painted, plain);
+}
+
+TEST(Format, CountsAreExactBelowTenMillion) {
+  EXPECT_EQ(format_count(0), "0");
+  EXPECT_EQ(format_count(9'999'999), "9999999");
+  EXPECT_EQ(format_count(10'000'000), "10.00M");
+  EXPECT_EQ(format_count(999'940'000), "999.9M");
+  EXPECT_EQ(format_count(999'960'000), "1.000G");
+  EXPECT_EQ(format_count(4'100'000'000'000), "4.100T");
 }
 
 TEST(Format, FourDigitsInSixCharacters) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "harness/config/parse.h"
+#include "harness/metrics/columns.h"
 #include "workloads/generators/open_workload.h"
 
 namespace kvrm {
@@ -26,6 +27,7 @@ Result<Experiment> parse(const std::string& file) {
   request.file = file;
   request.engine_kinds = {"static", "paged", "paged_graph", "kvrm", "null"};
   request.backend_kinds = {"cpu"};
+  request.metric_columns = metric_column_names();
   return parse_experiment(request);
 }
 
@@ -93,12 +95,19 @@ TEST(ShippedExperiments, CoverEveryFamily) {
   std::vector<std::string> names;
   for (const std::string& file : shipped_files())
     names.push_back(std::filesystem::path(file).stem().string());
-  const std::vector<std::string> expected = {"azure-conv-trace",  "bursty",
-                                             "long-context",      "mixed-length",
-                                             "mooncake-trace",    "null",
-                                             "padding",           "quickstart",
-                                             "replay-azure-conv", "replay-mooncake-shape",
-                                             "short-chat",        "uniform"};
+  const std::vector<std::string> expected = {"azure-conv-trace",
+                                             "bursty",
+                                             "long-context",
+                                             "mixed-length",
+                                             "mooncake-trace",
+                                             "null",
+                                             "padding",
+                                             "quickstart",
+                                             "replay-azure-conv",
+                                             "replay-mooncake-shape",
+                                             "shared-prefix",
+                                             "short-chat",
+                                             "uniform"};
   EXPECT_EQ(names, expected);
 }
 
