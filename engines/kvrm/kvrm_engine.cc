@@ -143,12 +143,12 @@ void KvrmEngine::do_submit(const StepPlan& step) {
 void KvrmEngine::do_prepare(const StepPlan& next) { planner_.prepare(next.slots); }
 
 void KvrmEngine::commit() {
-  const Nanoseconds start = device_.clock().now();
-  // Nothing reads the views: the step before has been collected. A system that refuses a mapping
-  // that was preflighted leaves no way to go on.
-  const Status mapped = planner_.map_views();
-  KVRM_CHECK_EQ(mapped ? std::string() : mapped.error().message, std::string());
   if (histories_.plan().view == StagingView::mapped) {
+    const Nanoseconds start = device_.clock().now();
+    // Nothing reads the views: the step before has been collected. A system that refuses a mapping
+    // that was preflighted leaves no way to go on.
+    const Status mapped = planner_.map_views();
+    KVRM_CHECK_EQ(mapped ? std::string() : mapped.error().message, std::string());
     phases_.remap = device_.clock().now() - start;
   }
   const CommitResult result = descriptor_.commit();

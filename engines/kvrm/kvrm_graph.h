@@ -1,7 +1,8 @@
 // The one graph of `kvrm`: which operations, in which order, over which addresses. Everything that
 // varies from step to step reaches them through the step image; nothing here runs.
 //
-//   apply the step record -> far-history updates -> copies in the pool -> [delta: staging] -> layers
+//   apply the step record -> far-history updates -> copies in the pool -> [delta: staging] ->
+//   layers
 #pragma once
 
 #include <cstdint>

@@ -107,20 +107,21 @@ output: {requests: none, steps: all, point_estimates: true, columns: [slots, met
   const std::string here = folder_.string();
   EXPECT_EQ(
       print(experiment.points[0]),
-      fmt::format("{{}}\n"
-                  "0 0 0 0 0 0 0 0 128 10000 1e-05 2 2 32 8 {0}/model.bin {0}/tok.bin 7\n"
-                  "modelled h100 3 avx2\n"
-                  "replay 0 0 6 [5 0 0 1 0 0 [] 0.5] [3 0 3 90 0 0 [0, 0.5, 1] [1, 10, 100] 2]"
-                  " [4 0 1 0 0 0 [] [] 0.25] {0}/trace.csv plain\n"
-                  "{{static static-full 16 0 0 0 0 [] [64, 128] 0 0 0 0 0}}"
-                  "{{paged paged 32 1 0.01 1 1 [] [] 0 0 0 0 0}}"
-                  "{{paged_graph paged_graph 16 0 0 0 1 [1, 2, 4] [] 0 0 0 0 0}}"
-                  "{{paged_graph paged_graph-single 16 0 0 0 1 [16] [128] 0 0 0 0 0}}"
-                  "{{kvrm kvrm 16 2 0 0 1 [] [] 0 2 262144 1 1048576 far 64 32 8}}"
-                  "{{null null 16 0 0 0 1 [] [] 0 0 0 0 0}}\n"
-                  "1073741824 16 128 99\n4 0.25 2.5 true 60 8589934592\n1 2 3 4\n2 0 true [\"slots\", "
-                  "\"metrics.itl_ms.p99\"]\n",
-                  here));
+      fmt::format(
+          "{{}}\n"
+          "0 0 0 0 0 0 0 0 128 10000 1e-05 2 2 32 8 {0}/model.bin {0}/tok.bin 7\n"
+          "modelled h100 3 avx2\n"
+          "replay 0 0 6 [5 0 0 1 0 0 [] 0.5] [3 0 3 90 0 0 [0, 0.5, 1] [1, 10, 100] 2]"
+          " [4 0 1 0 0 0 [] [] 0.25] {0}/trace.csv plain\n"
+          "{{static static-full 16 0 0 0 0 [] [64, 128] 0 0 0 0 0}}"
+          "{{paged paged 32 1 0.01 1 1 [] [] 0 0 0 0 0}}"
+          "{{paged_graph paged_graph 16 0 0 0 1 [1, 2, 4] [] 0 0 0 0 0}}"
+          "{{paged_graph paged_graph-single 16 0 0 0 1 [16] [128] 0 0 0 0 0}}"
+          "{{kvrm kvrm 16 2 0 0 1 [] [] 0 2 262144 1 1048576 far 64 32 8}}"
+          "{{null null 16 0 0 0 1 [] [] 0 0 0 0 0}}\n"
+          "1073741824 16 128 99\n4 0.25 2.5 true 60 8589934592\n1 2 3 4\n2 0 true [\"slots\", "
+          "\"metrics.itl_ms.p99\"]\n",
+          here));
 }
 
 TEST_F(Parse, DefaultsAreThoseOfTheStructs) {

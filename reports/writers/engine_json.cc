@@ -116,7 +116,6 @@ Json movement_json(const EngineResult& engine) {
       {"commits", counters.commits},
       {"full_commits", counters.full_commits},
       {"descriptor_bytes", counters.descriptor_bytes},
-      {"forks", counters.forks},
       {"copy_on_writes", counters.copy_on_writes},
       {"allocation_failures", counters.allocation_failures},
       {"forks", counters.forks},
