@@ -61,7 +61,26 @@ std::vector<std::uint32_t> draw_length_buckets(Draw& draw, std::uint32_t max_len
   return {max_len / 3 + 1, max_len / 2 + 1, max_len};
 }
 
-std::vector<EngineSpec> draw_engines(Draw& draw, const Budget& budget, std::uint32_t block_tokens) {
+EngineOptions draw_kvrm_options(Draw& draw, const ModelShape& shape, std::uint32_t block_tokens,
+                                Transport transport) {
+  EngineOptions options = draw_pooled_options(draw, block_tokens);
+  options.transport = transport;
+  options.max_group_bytes = draw.chance(0.5) ? 0 : 4096;
+  if (transport == Transport::fused && draw.chance(0.3)) options.max_gap_blocks = 2;
+  if (draw.chance(0.4)) {
+    options.compaction_bytes_per_step =
+        draw.between(1, 4) * options.block_tokens * shape.kv_bytes_per_token();
+  }
+  return options;
+}
+
+// Transport `remap` needs blocks of whole pages in each layer.
+bool fits_pages(const ModelShape& shape, std::uint32_t block_tokens) {
+  return block_tokens * shape.kv_bytes_per_token() / shape.layers % (4 * kKiB) == 0;
+}
+
+std::vector<EngineSpec> draw_engines(Draw& draw, const Budget& budget, const ModelShape& shape,
+                                     std::uint32_t block_tokens) {
   std::vector<EngineSpec> engines;
   const auto add = [&](const char* kind, const char* label, EngineOptions options) {
     engines.push_back(
@@ -83,16 +102,15 @@ std::vector<EngineSpec> draw_engines(Draw& draw, const Budget& budget, std::uint
   EngineOptions single = draw_pooled_options(draw, block_tokens);
   single.batch_buckets = {budget.max_batch};
   add("paged_graph", "paged_graph-single", single);
-  EngineOptions fused = draw_pooled_options(draw, block_tokens);
-  fused.max_group_bytes = draw.chance(0.5) ? 0 : 4096;
-  add("kvrm", "kvrm", fused);
-  EngineOptions staged = draw_pooled_options(draw, block_tokens);
-  staged.transport = Transport::full;
-  add("kvrm", "kvrm-full", staged);
+  add("kvrm", "kvrm", draw_kvrm_options(draw, shape, block_tokens, Transport::fused));
+  add("kvrm", "kvrm-full", draw_kvrm_options(draw, shape, block_tokens, Transport::full));
+  add("kvrm", "kvrm-delta", draw_kvrm_options(draw, shape, block_tokens, Transport::delta));
+  const EngineOptions remap = draw_kvrm_options(draw, shape, block_tokens, Transport::remap);
+  if (fits_pages(shape, remap.block_tokens)) add("kvrm", "kvrm-remap", remap);
   return engines;
 }
 
-// At least one longest history and, for kvrm's `full`, the view of one slot beside it; what is
+// At least one longest history and, for kvrm's `delta`, the view of one slot beside it; what is
 // drawn on top decides how much is preempted.
 std::uint64_t draw_kv_bytes(Draw& draw, const ModelShape& shape, std::uint32_t batch,
                             std::uint32_t block_tokens) {
@@ -163,7 +181,7 @@ EngineCase draw_engine_case(std::uint64_t seed) {
   setup.requests = draw_requests(draw, shape);
   draw_samples(draw, shape, setup.requests);
   setup.concurrency = draw.between(1, 8);
-  setup.engines = draw_engines(draw, setup.budget, block_tokens);
+  setup.engines = draw_engines(draw, setup.budget, shape, block_tokens);
   return setup;
 }
 

@@ -22,7 +22,12 @@ struct Coverage {
   std::uint64_t masked_positions = 0;
   std::uint64_t groups_merged = 0;
   std::uint64_t moved_bytes = 0;
-  std::uint64_t samples = 0;  // of another request's prompt, checked against the oracle
+  std::uint64_t forks = 0;
+  std::uint64_t copy_on_writes = 0;
+  std::uint64_t compacted_blocks = 0;
+  std::uint64_t mapped_bytes = 0;
+  std::set<std::string> engines;  // by label
+  std::uint64_t samples = 0;      // of another request's prompt, checked against the oracle
   std::set<DType> kv_types;
   std::set<ModelKind> kinds;
   std::set<std::uint32_t> block_tokens;
@@ -97,6 +102,11 @@ void note(Coverage& coverage, const EngineCase& setup, const EngineRun& run) {
   coverage.masked_positions += counters.masked_positions;
   coverage.groups_merged += counters.blocks - counters.groups;
   coverage.moved_bytes += counters.moved_bytes;
+  coverage.forks += counters.forks;
+  coverage.copy_on_writes += counters.copy_on_writes;
+  coverage.compacted_blocks += counters.compacted_blocks;
+  coverage.mapped_bytes += counters.mapped_bytes;
+  coverage.engines.insert(run.log.engine_label);
   coverage.kv_types.insert(setup.model.shape.kv_dtype);
   coverage.kinds.insert(setup.model.shape.kind);
 }
@@ -139,6 +149,11 @@ TEST(EngineIdentity, AllEnginesGiveTheSameBitsOnRandomMixedBatches) {
   EXPECT_GT(coverage.masked_positions, 1000U);
   EXPECT_GT(coverage.groups_merged, 1000U);
   EXPECT_GT(coverage.moved_bytes, 1'000'000U);
+  EXPECT_GT(coverage.forks, 200U);
+  EXPECT_GT(coverage.copy_on_writes, 100U);
+  EXPECT_GT(coverage.compacted_blocks, 100U);
+  EXPECT_GT(coverage.mapped_bytes, 1'000'000U);
+  EXPECT_EQ(coverage.engines.size(), 9U) << "static, paged, paged_graph and kvrm in all forms";
   EXPECT_GT(coverage.samples, 200U);
   EXPECT_EQ(coverage.kv_types.size(), 3U);
   EXPECT_EQ(coverage.kinds.size(), 2U);
