@@ -38,17 +38,27 @@ void PagerModel::run(const Operation& operation) {
   if (kind == Kind::complete && completed_ < begun_) complete(draw % 2 == 0);
   if (kind == Kind::use_stale && !stale_.empty()) use_stale(draw, amount);
   if (!histories_.empty()) {
-    const auto chosen =
-        std::next(histories_.begin(), static_cast<std::ptrdiff_t>(draw % histories_.size()));
-    History& history = chosen->second;
+    const std::uint32_t name = choose(draw);
+    History& history = histories_.at(name);
     if (kind == Kind::append) append(history, 1 + amount);
     if (kind == Kind::write_now) write_now(history);
     if (kind == Kind::fork) fork(history, amount);
     if (kind == Kind::truncate) truncate(history, amount);
     if (kind == Kind::trim_front) trim_front(history, amount);
-    if (kind == Kind::close) close(chosen->first);
+    if (kind == Kind::close) close(name);
   }
   compare();
+}
+
+// Often one whose last block waits for its copy, where there is one: chance alone seldom finds it.
+std::uint32_t PagerModel::choose(std::uint32_t draw) const {
+  if (draw % 4 == 0) {
+    for (const auto& [name, history] : histories_) {
+      if (!history.table.empty() && copies_.contains(history.table.back())) return name;
+    }
+  }
+  return std::next(histories_.begin(), static_cast<std::ptrdiff_t>(draw % histories_.size()))
+      ->first;
 }
 
 void PagerModel::finish() {
@@ -145,15 +155,14 @@ void PagerModel::fork(History& history, std::uint32_t amount) {
   const std::uint32_t blocks = (length + spec_.block_tokens - 1) / spec_.block_tokens;
   const auto shared = static_cast<std::ptrdiff_t>(blocks - history.trimmed);
   history.was_forked = true;
-  histories_[opened_++] = {
-      .handle = *child,
-      .length = length,
-      .trimmed = history.trimmed,
-      .written = length,
-      .content = {history.content.begin(), history.content.begin() + length},
-      .table = {history.table.begin(), history.table.begin() + shared},
-      .version = pager_.version(*child),
-      .is_fork = true};
+  histories_[opened_++] = {.handle = *child,
+                           .length = length,
+                           .trimmed = history.trimmed,
+                           .written = length,
+                           .content = {history.content.begin(), history.content.begin() + length},
+                           .table = {history.table.begin(), history.table.begin() + shared},
+                           .version = pager_.version(*child),
+                           .is_fork = true};
   ++expected_.forks;
   coverage_.count("fork");
   coverage_.count("fork of a trimmed history", history.trimmed > 0);
@@ -188,7 +197,7 @@ void PagerModel::trim_front(History& history, std::uint32_t amount) {
   history.entries_changed = blocks > 0;
   history.trimmed += blocks;
   history.written = std::max(history.written, history.trimmed * spec_.block_tokens);
-  coverage_.count("trimmed past its row", history.trimmed > 3 * spec_.max_blocks_per_history);
+  coverage_.count("trimmed past its row", history.trimmed > spec_.max_blocks_per_history);
   drop(leaving);
 }
 

@@ -74,6 +74,7 @@ class PagerModel {
     bool was_forked = false;
   };
 
+  std::uint32_t choose(std::uint32_t draw) const;
   void open();
   void append(History& history, std::uint32_t tokens);
   void accept_append(History& history, std::uint32_t tokens, bool copies_tail);

@@ -32,9 +32,9 @@ constexpr const char* kCases[] = {"fork",
                                   "full pool",
                                   "stale"};
 
-constexpr const char* kKinds[] = {"open",       "append", "write now", "fork", "truncate",
-                                  "trim front", "close",  "compact",   "step", "complete",
-                                  "use stale"};
+constexpr const char* kKinds[] = {"open",     "append",     "write now", "fork",
+                                  "truncate", "trim front", "close",     "compact",
+                                  "step",     "complete",   "use stale"};
 
 std::uint32_t count_runs(const std::vector<BlockIndex>& table, SizeHistogram& sizes) {
   std::uint32_t runs = 0;
@@ -118,8 +118,8 @@ void PagerModel::compare_live_tokens() const {
     for (std::size_t i = 0; i < history.table.size(); ++i) {
       const bool last = i + 1 == history.table.size();
       std::uint32_t& fill = fills[history.table[i]];
-      fill = std::max(fill, last ? (history.length - 1) % spec_.block_tokens + 1
-                                 : spec_.block_tokens);
+      fill =
+          std::max(fill, last ? (history.length - 1) % spec_.block_tokens + 1 : spec_.block_tokens);
     }
   }
   std::uint64_t least = 0;
