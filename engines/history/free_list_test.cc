@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <vector>
 
@@ -125,12 +126,80 @@ TEST(FreeList, ExtentExtendsInPlaceAndElseStartsInTheLargestRun) {
   EXPECT_EQ(list->count(), 0U);
 }
 
+// A list with the states that a pool would keep beside it.
+struct ListAndStates {
+  ListAndStates(Placement placement, std::uint32_t blocks)
+      : states(blocks), list(make_free_list(placement, states)) {}
+  void took(BlockIndex block) { states[block].word = 1; }
+  void give(BlockIndex block) {
+    states[block].word = 0;
+    list->give({&block, 1});
+  }
+  std::vector<BlockState> states;
+  std::unique_ptr<FreeList> list;
+};
+
+TEST(FreeList, KnowsAndTakesAnyFreeRun) {
+  for (const Placement placement :
+       {Placement::lifo, Placement::address_ordered, Placement::extent}) {
+    for (const std::uint32_t blocks : {1U, 64U, 65U, 200U}) {
+      ListAndStates with(placement, blocks);
+      RandomStream random(blocks, "take_run");
+      std::set<BlockIndex> free;
+      for (BlockIndex block = 0; block < blocks; ++block) free.insert(block);
+      std::uint64_t runs_taken = 0;
+      for (int i = 0; i < 5000; ++i) {
+        const BlockRun run{static_cast<BlockIndex>(random.below(blocks)),
+                           static_cast<std::uint32_t>(1 + random.below(4))};
+        std::uint32_t found = 0;
+        while (found < run.blocks && free.contains(run.first + found)) ++found;
+        ASSERT_EQ(with.list->is_free(run), found == run.blocks);
+        if (found == run.blocks && random.below(2) == 0) {
+          with.list->take_run(run);
+          for (std::uint32_t k = 0; k < run.blocks; ++k) {
+            free.erase(run.first + k);
+            with.took(run.first + k);
+          }
+          ++runs_taken;
+        } else if (!free.empty() && random.below(2) == 0) {
+          BlockIndex block = kNoBlock;
+          with.list->take(kNoBlock, {&block, 1});
+          ASSERT_EQ(free.erase(block), 1U);
+          with.took(block);
+        } else if (!free.contains(run.first)) {
+          with.give(run.first);
+          free.insert(run.first);
+        }
+        ASSERT_EQ(with.list->count(), free.size());
+      }
+      std::vector<BlockIndex> left = with.list->list();
+      std::ranges::sort(left);
+      EXPECT_TRUE(std::ranges::equal(left, free));
+      EXPECT_GT(runs_taken, 0U);
+    }
+  }
+}
+
+TEST(FreeList, LifoKeepsItsOrderAroundATakenRun) {
+  ListAndStates with(Placement::lifo, 8);
+  std::vector<BlockIndex> taken(8);
+  with.list->take(kNoBlock, taken);
+  for (const BlockIndex block : taken) with.took(block);
+  for (const BlockIndex block : {6U, 1U, 4U, 2U, 3U, 5U}) with.give(block);
+  with.list->take_run({2, 2});  // the oldest ones, 6 and 1, take their places
+  std::vector<BlockIndex> rest(4);
+  with.list->take(kNoBlock, rest);
+  EXPECT_EQ(rest, (std::vector<BlockIndex>{5, 1, 6, 4}));
+}
+
 TEST(FreeList, DoubleFreeIsCaught) {
-  for (const Placement placement : {Placement::address_ordered, Placement::extent}) {
+  for (const Placement placement :
+       {Placement::lifo, Placement::address_ordered, Placement::extent}) {
     std::vector<BlockState> states(70);
     const auto list = make_free_list(placement, states);
     std::vector<BlockIndex> taken(2);
     list->take(kNoBlock, taken);
+    for (const BlockIndex block : taken) states[block].word = 0;
     list->give(taken);
     EXPECT_DEATH(list->give(taken), "CHECK failed");
   }
