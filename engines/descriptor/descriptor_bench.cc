@@ -61,9 +61,11 @@ class Batch {
                  .policy = {}}),
         length_(shape.batch),
         block_(shape.batch),
+        crossing_(shape.batch + 1),
         sampled_(shape.batch, 7),
         blocks_(shuffled(1)),
-        runs_(shape.design == Design::replace_tenth_runs ? shuffled(16) : std::vector<BlockIndex>()) {
+        runs_(shape.design == Design::replace_tenth_runs ? shuffled(16)
+                                                         : std::vector<BlockIndex>()) {
     descriptor_.append_apply(apply_, sampled_.data());
     for (SlotIndex slot = 0; slot < shape.batch; ++slot) {
       replace(slot, blocks_);
@@ -95,7 +97,8 @@ class Batch {
   std::vector<BlockIndex> shuffled(std::uint32_t run) {
     std::vector<BlockIndex> starts(limits_.pool_blocks / run);
     for (std::uint32_t i = 0; i < starts.size(); ++i) starts[i] = i * run;
-    for (std::size_t i = starts.size(); i > 1; --i) std::swap(starts[i - 1], starts[random_.below(i)]);
+    for (std::size_t i = starts.size(); i > 1; --i)
+      std::swap(starts[i - 1], starts[random_.below(i)]);
     std::vector<BlockIndex> blocks;
     blocks.reserve(limits_.pool_blocks);
     for (const BlockIndex start : starts) {
@@ -108,15 +111,26 @@ class Batch {
     descriptor_.builder().advance();
     const bool replaces =
         shape_.design == Design::replace_tenth || shape_.design == Design::replace_tenth_runs;
-    std::uint32_t next_replaced = replaces ? step % 10 : shape_.batch;
+    // Without a branch for every slot: which ones cross a border cannot be predicted.
+    std::size_t crossing = 0;
     for (SlotIndex slot = 0; slot < shape_.batch; ++slot) {
-      if (slot == next_replaced) {
-        replace(slot, shape_.design == Design::replace_tenth_runs ? runs_ : blocks_);
-        next_replaced += 10;
-      } else if (length_[slot]++ % kBlockTokens == 0) {
-        cross(slot);
-      }
+      crossing_[crossing] = slot;
+      crossing += length_[slot]++ % kBlockTokens == 0 ? 1 : 0;
     }
+    constexpr std::size_t kAhead = 6;
+    for (std::size_t i = 0; i < crossing; ++i) {
+      if (i + kAhead < crossing) prefetch(crossing_[i + kAhead]);
+      if (!replaces || crossing_[i] % 10 != step % 10) cross(crossing_[i]);
+    }
+    if (!replaces) return;
+    for (SlotIndex slot = step % 10; slot < shape_.batch; slot += 10) {
+      replace(slot, shape_.design == Design::replace_tenth_runs ? runs_ : blocks_);
+    }
+  }
+
+  void prefetch(SlotIndex slot) const {
+    groups_.prefetch(slot);
+    descriptor_.builder().prefetch_group(slot, groups_.groups(slot));
   }
 
   // The slot's new position is the first of a block.
@@ -132,7 +146,8 @@ class Batch {
   // Another history takes the slot, as long as any of them was at the start.
   void replace(SlotIndex slot, const std::vector<BlockIndex>& from) {
     const std::uint32_t room = kBlockTokens * (shape_.steps / kBlockTokens + 2);
-    length_[slot] = shape_.context - room + static_cast<std::uint32_t>(random_.below(kBlockTokens)) + 1;
+    length_[slot] =
+        shape_.context - room + static_cast<std::uint32_t>(random_.below(kBlockTokens)) + 1;
     const std::uint32_t blocks = (length_[slot] + kBlockTokens - 1) / kBlockTokens;
     const auto first = random_.below(from.size() - blocks) / kBlockTokens * kBlockTokens;
     const std::span<const BlockIndex> table = std::span(from).subspan(first, blocks);
@@ -176,6 +191,7 @@ class Batch {
   TableEdits edits_;
   std::vector<std::uint32_t> length_;  // [slots]
   std::vector<BlockIndex> block_;      // [slots] the last of each history
+  std::vector<SlotIndex> crossing_;    // scratch
   std::vector<TokenId> sampled_;
   std::vector<BlockIndex> blocks_;
   std::vector<BlockIndex> runs_;

@@ -45,9 +45,8 @@ std::string table_line(const TableEdit& edit, const std::uint64_t* values) {
   for (std::uint32_t i = 0; i < edit.count; ++i) {
     if (edit.table == StepTable::group) {
       const std::uint64_t blocks = values[i] >> 32;
-      line += blocks == 0
-                  ? " cleared"
-                  : fmt::format(" {}<-{}x{}", logical, values[i] & 0xffffffffU, blocks);
+      line += blocks == 0 ? " cleared"
+                          : fmt::format(" {}<-{}x{}", logical, values[i] & 0xffffffffU, blocks);
       logical += blocks;
       continue;
     }
@@ -73,8 +72,8 @@ std::string far_line(const FarUpdate& update) {
 std::string lists_text(const StepLists& lists) {
   std::string text = lists.stage_all ? "stage every group of every active slot\n" : "";
   for (const BlockCopy& copy : lists.block_copies) {
-    text += fmt::format("copy block {} <- {}, {} blocks\n", copy.destination, copy.source,
-                        copy.blocks);
+    text +=
+        fmt::format("copy block {} <- {}, {} blocks\n", copy.destination, copy.source, copy.blocks);
   }
   for (const StageCopy& copy : lists.stage_copies) {
     text += fmt::format("stage slot {} from block {} <- {}, {} blocks\n", copy.slot, copy.logical,

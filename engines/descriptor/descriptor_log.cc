@@ -151,7 +151,8 @@ Result<std::optional<LogEntry>> DescriptorLogReader::next() {
     return tl::unexpected(got.error());
   }
   if (entry_checksum(header, entries_, entry.bytes) != header.checksum) {
-    return error_at(start, fmt::format("entry {} is damaged: its checksum does not match", entries_));
+    return error_at(start,
+                    fmt::format("entry {} is damaged: its checksum does not match", entries_));
   }
   ++entries_;
   if (entry.kind != LogEntryKind::end) return entry;

@@ -47,8 +47,7 @@ struct CloseFile {
 class DescriptorLogWriter {
  public:
   // Replaces a file that is there. Errors, here and below, name the file and the byte.
-  static Result<DescriptorLogWriter> create(const std::string& path,
-                                            const DescriptorLogInfo& info);
+  static Result<DescriptorLogWriter> create(const std::string& path, const DescriptorLogInfo& info);
   Status append(LogEntryKind kind, std::span<const std::byte> bytes);
   // Without it the log counts as cut off.
   Status close();

@@ -135,7 +135,7 @@ KvSource KvrmEngine::kv_source(const EngineSpec& spec) const {
           .prefetch_runs = spec.options.prefetch == Prefetch::run ? 1U : 0U,
           .groups = image.groups,
           .chunk_group = image.chunk_group,
-          .table_stride = shape.max_blocks,
+          .table_stride = shape.group_stride(),
           .chunk_stride = shape.max_chunks};
 }
 
@@ -148,7 +148,7 @@ void KvrmEngine::append_gather(OpList& ops, const Kernel* kernel, std::uint32_t 
   args.view = histories_.pool().view();
   args.view_stride = plan.view_stride;
   args.groups = descriptor_.image().groups;
-  args.group_stride = plan.max_blocks_per_history;
+  args.group_stride = descriptor_.limits().shape.group_stride();
   ops.add(kernel, args, plan.slots);
 }
 
