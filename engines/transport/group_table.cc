@@ -95,10 +95,14 @@ void GroupTable::cut(SlotIndex slot, std::uint32_t blocks, std::uint32_t group) 
   if (blocks == state.blocks) return;
   const Group* groups = groups_of(slot);
   std::uint32_t end = state.blocks;
+  std::uint32_t single = 0;  // groups of one block
   for (std::uint32_t i = state.groups; i-- > group;) {
-    --count_of(groups_by_blocks_, end - groups[i].logical);
+    const std::uint32_t size = end - groups[i].logical;
+    single += size == 1 ? 1 : 0;
+    if (size > 1) --count_of(groups_by_blocks_, size);
     end = groups[i].logical;
   }
+  groups_by_blocks_[0] -= single;
   const Group border = groups[group];
   const SlotGroups before = state;
   state.blocks = border.logical;
