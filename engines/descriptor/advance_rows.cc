@@ -1,56 +1,74 @@
 #include "engines/descriptor/advance_rows.h"
 
+#include <hwy/highway.h>
+
 #include <bit>
 
 #include "engines/descriptor/image_check.h"
 #include "harness/base/units.h"
 #include "kernels/linear/linear.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace kvrm {
 namespace {
 
-// One tile of rows, so that the loop's length is a constant. Returns whether a row left its bounds.
-struct Tile {
-  TokenId* __restrict token;
-  std::uint32_t* __restrict position;
-  std::uint32_t* __restrict length;
-  std::uint64_t* __restrict write_slot;
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Vectors of the oldest instruction set that the kernels support: the pass is short, and what
+// bounds it is memory.
+constexpr hn::FixedTag<std::uint32_t, 4> kWords;
+constexpr hn::FixedTag<std::int32_t, 2> kHalf;
+constexpr hn::FixedTag<std::int64_t, 2> kLongs;
+using Words = hn::Vec<decltype(kWords)>;
+using Longs = hn::Vec<decltype(kLongs)>;
+
+// Lanes of a row are all ones where the row is active, or where it left its bounds.
+struct Pass {
+  RowArrays rows;
+  Words last_position;
+  Words max_length;
+  Words token;
+  Longs block_mask;
+  Words bad_place;
+  Longs bad_write;
+
+  // Two rows, from `row` on.
+  void advance_writes(std::uint32_t row, hn::Vec<decltype(kHalf)> active_words) {
+    const Longs active = hn::PromoteTo(kLongs, active_words);
+    auto* write_slot = reinterpret_cast<std::int64_t*>(rows.write_slot + row);
+    const Longs next = hn::Sub(hn::LoadU(kLongs, write_slot), active);
+    hn::StoreU(next, kLongs, write_slot);
+    const auto border = hn::Eq(hn::And(next, block_mask), hn::Zero(kLongs));
+    bad_write = hn::Or(bad_write, hn::And(active, hn::VecFromMask(kLongs, border)));
+  }
+
+  // Four rows.
+  void advance(std::uint32_t row) {
+    const Words length = hn::LoadU(kWords, rows.length + row);
+    const Words active = hn::VecFromMask(kWords, hn::Ne(length, hn::Zero(kWords)));
+    const Words next_length = hn::Sub(length, active);
+    const Words next_position = hn::Sub(hn::LoadU(kWords, rows.position + row), active);
+    hn::StoreU(next_length, kWords, rows.length + row);
+    hn::StoreU(next_position, kWords, rows.position + row);
+    hn::StoreU(hn::Or(hn::And(active, token), hn::Not(active)), kWords, rows.token + row);
+    const auto beyond =
+        hn::Or(hn::Gt(next_position, last_position), hn::Gt(next_length, max_length));
+    bad_place = hn::Or(bad_place, hn::And(active, hn::VecFromMask(kWords, beyond)));
+    const auto signed_active = hn::BitCast(hn::RebindToSigned<decltype(kWords)>(), active);
+    advance_writes(row, hn::LowerHalf(kHalf, signed_active));
+    advance_writes(row + 2, hn::UpperHalf(kHalf, signed_active));
+  }
+
+  bool all_fit() const {
+    return hn::AllTrue(kWords, hn::Eq(bad_place, hn::Zero(kWords))) &&
+           hn::AllTrue(kLongs, hn::Eq(bad_write, hn::Zero(kLongs)));
+  }
 };
 
-struct Bounds {
-  std::uint32_t position = 0;
-  std::uint32_t length = 0;
-  std::uint64_t block_mask = 0;  // block_tokens - 1; 0 where that is not one less than a power of 2
-  TokenId token = kNoToken;
-};
-
-std::uint32_t advance_places(const Tile& tile, const Bounds& bounds) {
-  std::uint32_t bad = 0;
-  for (std::uint32_t i = 0; i < kRowTile; ++i) {
-    const std::uint32_t active = tile.length[i] != 0 ? 1U : 0U;
-    tile.position[i] += active;
-    tile.length[i] += active;
-    tile.token[i] = active != 0 ? bounds.token : kNoToken;
-    bad |= (tile.position[i] >= bounds.position ? active : 0U) |
-           (tile.length[i] > bounds.length ? active : 0U);
-  }
-  return bad;
-}
-
-// Called after advance_places().
-std::uint64_t advance_writes(const Tile& tile, const Bounds& bounds) {
-  std::uint64_t bad = 0;
-  for (std::uint32_t i = 0; i < kRowTile; ++i) {
-    const std::uint64_t active = tile.length[i] != 0 ? 1U : 0U;
-    tile.write_slot[i] += active;
-    bad |= (tile.write_slot[i] & bounds.block_mask) == 0 ? active : 0U;
-  }
-  return bad;
-}
-
-bool leaves_its_block(const Tile& tile, std::uint32_t block_tokens) {
-  for (std::uint32_t i = 0; i < kRowTile; ++i) {
-    if (tile.length[i] != 0 && tile.write_slot[i] % block_tokens == 0) return true;
+// For blocks that are no power of two; called after the pass.
+bool any_at_a_border(const RowArrays& rows, const StepLimits& limits) {
+  for (std::uint32_t row = 0; row < limits.shape.slots; ++row) {
+    if (rows.length[row] != 0 && rows.write_slot[row] % limits.block_tokens == 0) return true;
   }
   return false;
 }
@@ -58,20 +76,18 @@ bool leaves_its_block(const Tile& tile, std::uint32_t block_tokens) {
 }  // namespace
 
 bool advance_rows(const RowArrays& rows, const StepLimits& limits) {
+  static_assert(kNoToken == ~TokenId{0} && kRowTile % 4 == 0);
   const bool power = std::has_single_bit(limits.block_tokens);
-  const Bounds bounds{.position = limits.max_position,
-                      .length = limits.max_length,
-                      .block_mask = power ? limits.block_tokens - 1 : ~std::uint64_t{0},
-                      .token = limits.vocabulary > 0 ? kSampledToken : kNoToken};
-  std::uint64_t bad = 0;
-  for (std::uint32_t row = 0; row < round_up(limits.shape.slots, kRowTile); row += kRowTile) {
-    const Tile tile{rows.token + row, rows.position + row, rows.length + row,
-                    rows.write_slot + row};
-    bad |= advance_places(tile, bounds);
-    bad |= advance_writes(tile, bounds);
-    if (!power) bad |= leaves_its_block(tile, limits.block_tokens) ? 1U : 0U;
-  }
-  return bad == 0;
+  Pass pass{rows,
+            hn::Set(kWords, limits.max_position - 1),
+            hn::Set(kWords, limits.max_length),
+            hn::Set(kWords, limits.vocabulary > 0 ? kSampledToken : kNoToken),
+            hn::Set(kLongs, power ? std::int64_t{limits.block_tokens} - 1 : -1),
+            hn::Zero(kWords),
+            hn::Zero(kLongs)};
+  const auto end = static_cast<std::uint32_t>(round_up(limits.shape.slots, kRowTile));
+  for (std::uint32_t row = 0; row < end; row += 4) pass.advance(row);
+  return pass.all_fit() && (power || !any_at_a_border(rows, limits));
 }
 
 void keep_rows(const RowArrays& rows, const StepLimits& limits) {
@@ -81,3 +97,4 @@ void keep_rows(const RowArrays& rows, const StepLimits& limits) {
 }
 
 }  // namespace kvrm
+HWY_AFTER_NAMESPACE();

@@ -154,9 +154,7 @@ std::size_t record_capacity(const StepLimits& limits) {
 }
 
 std::uint64_t default_max_table_bytes(const StepImageShape& shape) {
-  const std::size_t slot_edits = shape.slots * sizeof(SlotEdit);
-  const std::size_t image = step_image_bytes(shape);
-  return image > slot_edits ? (image - slot_edits) / 8 * 8 : 0;
+  return step_image_bytes(shape) / 2;
 }
 
 }  // namespace kvrm

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <numeric>
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -44,8 +45,15 @@ StepLimits limits_of(const Shape& shape) {
   return limits;
 }
 
+// A history that takes a slot.
+struct Replacement {
+  SlotIndex slot = 0;
+  std::uint32_t length = 0;
+  std::span<const BlockIndex> table;
+};
+
 // A batch of histories whose blocks lie anywhere in the pool: the worst case, where every block is
-// a group of its own. (Histories that replace others in `replace_tenth_runs` have runs of 16.)
+// a group of its own. In `replace_tenth_runs` all have runs of 16 to begin with.
 class Batch {
  public:
   Batch(const Shape& shape, Device& device)
@@ -61,13 +69,14 @@ class Batch {
                  .policy = {}}),
         length_(shape.batch),
         block_(shape.batch),
+        crossing_(shape.batch + 1),
         sampled_(shape.batch, 7),
         blocks_(shuffled(1)),
         runs_(shape.design == Design::replace_tenth_runs ? shuffled(16)
                                                          : std::vector<BlockIndex>()) {
     descriptor_.append_apply(apply_, sampled_.data());
     for (SlotIndex slot = 0; slot < shape.batch; ++slot) {
-      replace(slot, blocks_);
+      replace(draw(slot, runs_.empty() ? blocks_ : runs_));
       if (slot % 256 == 255 || slot + 1 == shape.batch) commit_and_apply();
     }
   }
@@ -75,6 +84,7 @@ class Batch {
   BenchSample measure() {
     BenchSample sample{.operations = std::uint64_t{shape_.steps} * shape_.batch};
     for (std::uint32_t step = 0; step < shape_.steps; ++step) {
+      draw_replacements(step);
       const Nanoseconds start = clock_.now();
       build(step);
       const CommitResult commit = descriptor_.commit();
@@ -108,17 +118,24 @@ class Batch {
 
   void build(std::uint32_t step) {
     descriptor_.builder().advance();
-    const bool replaces =
-        shape_.design == Design::replace_tenth || shape_.design == Design::replace_tenth_runs;
-    std::uint32_t next_replaced = replaces ? step % 10 : shape_.batch;
+    const bool replaces = !replacements_.empty();
+    // Without a branch for every slot: which ones cross a border cannot be predicted.
+    std::size_t crossing = 0;
     for (SlotIndex slot = 0; slot < shape_.batch; ++slot) {
-      if (slot == next_replaced) {
-        replace(slot, shape_.design == Design::replace_tenth_runs ? runs_ : blocks_);
-        next_replaced += 10;
-      } else if (length_[slot]++ % kBlockTokens == 0) {
-        cross(slot);
-      }
+      crossing_[crossing] = slot;
+      crossing += length_[slot]++ % kBlockTokens == 0 ? 1 : 0;
     }
+    constexpr std::size_t kAhead = 6;
+    for (std::size_t i = 0; i < crossing; ++i) {
+      if (i + kAhead < crossing) prefetch(crossing_[i + kAhead]);
+      if (!replaces || crossing_[i] % 10 != step % 10) cross(crossing_[i]);
+    }
+    for (const Replacement& replacement : replacements_) replace(replacement);
+  }
+
+  void prefetch(SlotIndex slot) const {
+    groups_.prefetch(slot);
+    descriptor_.builder().prefetch_group(slot, groups_.groups(slot));
   }
 
   // The slot's new position is the first of a block.
@@ -131,17 +148,29 @@ class Batch {
     edit_slot(slot, 0);
   }
 
-  // Another history takes the slot, as long as any of them was at the start.
-  void replace(SlotIndex slot, const std::vector<BlockIndex>& from) {
+  // Draws which history takes the slot, as long as any of them was at the start; not timed.
+  Replacement draw(SlotIndex slot, const std::vector<BlockIndex>& from) {
     const std::uint32_t room = kBlockTokens * (shape_.steps / kBlockTokens + 2);
-    length_[slot] =
-        shape_.context - room + static_cast<std::uint32_t>(random_.below(kBlockTokens)) + 1;
-    const std::uint32_t blocks = (length_[slot] + kBlockTokens - 1) / kBlockTokens;
+    const auto length =
+        shape_.context - room + 1 + static_cast<std::uint32_t>(random_.below(kBlockTokens));
+    const std::uint32_t blocks = (length + kBlockTokens - 1) / kBlockTokens;
     const auto first = random_.below(from.size() - blocks) / kBlockTokens * kBlockTokens;
-    const std::span<const BlockIndex> table = std::span(from).subspan(first, blocks);
-    block_[slot] = table.back();
+    return {slot, length, std::span(from).subspan(first, blocks)};
+  }
+  void draw_replacements(std::uint32_t step) {
+    replacements_.clear();
+    if (shape_.design != Design::replace_tenth && runs_.empty()) return;
+    for (SlotIndex slot = step % 10; slot < shape_.batch; slot += 10) {
+      replacements_.push_back(draw(slot, runs_.empty() ? blocks_ : runs_));
+    }
+  }
+
+  void replace(const Replacement& replacement) {
+    const SlotIndex slot = replacement.slot;
+    length_[slot] = replacement.length;
+    block_[slot] = replacement.table.back();
     edits_.clear();
-    groups_.replace(slot, table, edits_);
+    groups_.replace(slot, replacement.table, edits_);
     descriptor_.builder().edit_tables(edits_);
     edit_slot(slot, kTokenGiven);
   }
@@ -179,10 +208,12 @@ class Batch {
   TableEdits edits_;
   std::vector<std::uint32_t> length_;  // [slots]
   std::vector<BlockIndex> block_;      // [slots] the last of each history
+  std::vector<SlotIndex> crossing_;    // scratch
   std::vector<TokenId> sampled_;
   std::vector<BlockIndex> blocks_;
-  std::vector<BlockIndex> runs_;
+  std::vector<BlockIndex> runs_;  // empty but for replace_tenth_runs
   std::size_t next_block_ = 0;
+  std::vector<Replacement> replacements_;  // of the step
 };
 
 BenchSample run_once(const Registry& registry, const Shape& shape) {

@@ -1,9 +1,8 @@
 #include "engines/descriptor/descriptor_builder.h"
 
-#include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <new>
+#include <memory>
 #include <tuple>
 
 #include "engines/descriptor/advance_rows.h"
@@ -12,28 +11,20 @@
 #include "harness/base/check.h"
 
 namespace kvrm {
-namespace {
-
-constexpr std::align_val_t kImageAlignment{64};
-
-}  // namespace
-
-void DescriptorBuilder::FreeAligned::operator()(std::byte* memory) const {
-  ::operator delete[](memory, kImageAlignment);
-}
 
 DescriptorBuilder::DescriptorBuilder(const StepLimits& limits)
     : limits_(limits),
       shadow_bytes_(step_image_bytes(limits.shape)),
-      shadow_memory_(new (kImageAlignment) std::byte[shadow_bytes_]),
-      shadow_(place_step_image(shadow_memory_.get(), limits.shape)),
+      shadow_memory_(shadow_bytes_),
+      shadow_(place_step_image(shadow_memory_.data(), limits.shape)),
       slot_edits_(RecordPart::slot_edits, limits.shape.slots),
       slot_edit_(limits.shape.slots),
+      max_table_words_(limits.max_table_bytes / sizeof(std::uint64_t)),
+      table_words_(std::make_unique_for_overwrite<std::uint64_t[]>(max_table_words_)),
       block_copies_(RecordPart::block_copies, limits.shape.max_block_copies()),
       stage_copies_(RecordPart::stage_copies, limits.shape.max_stage_copies),
       far_updates_(RecordPart::far_updates, limits.shape.max_far_updates()) {
-  clear_step_image(shadow_memory_.get(), limits.shape);
-  table_words_.reserve(limits.max_table_bytes / sizeof(std::uint64_t));
+  clear_step_image(shadow_memory_.data(), limits.shape);
 }
 
 void DescriptorBuilder::edit_slot(const SlotEdit& edit) {
@@ -48,21 +39,52 @@ void DescriptorBuilder::edit_slot(const SlotEdit& edit) {
 }
 
 void DescriptorBuilder::edit_tables(const TableEdits& edits) {
+  const std::span<const std::uint64_t> words = edits.words();
+  tables_overflowed_ = tables_overflowed_ || words.size() > max_table_words_ - table_size_;
+  if (!tables_overflowed_) return take_tables(edits);
   const bool fit =
-      for_each_table_edit(edits.words(), [&](const TableEdit& edit, const std::uint64_t* values) {
+      for_each_table_edit(words, [&](const TableEdit& edit, const std::uint64_t* values) {
         if (!table_edit_fits(edit, values, limits_)) return false;
         write_table_edit(shadow_, limits_.shape, edit, values);
         return true;
       });
   KVRM_CHECK(fit);
-  const std::size_t at = table_words_.size();
-  const std::size_t bytes = (at + edits.words().size()) * sizeof(std::uint64_t);
-  tables_overflowed_ = tables_overflowed_ || bytes > limits_.max_table_bytes;
-  if (tables_overflowed_) return;
-  table_words_.insert(table_words_.end(), edits.words().begin(), edits.words().end());
+}
+
+// Checks each edit, writes it into the shadow, and copies its words into the record to be.
+void DescriptorBuilder::take_tables(const TableEdits& edits) {
+  WordSink sink(table_words_.get() + table_size_, RecordPart::table_edits, table_size_);
+  const bool fit =
+      for_each_table_edit(edits.words(), [&](const TableEdit& edit, const std::uint64_t* values) {
+        sink.put(edit);
+        if (edit.table == StepTable::group) return take_groups(edit, values, sink);
+        for (std::size_t i = 0; i < value_words(edit); ++i) sink.put(values[i]);
+        if (!table_edit_fits(edit, values, limits_)) return false;
+        write_table_edit(shadow_, limits_.shape, edit, values);
+        return true;
+      });
+  KVRM_CHECK(fit);
+  table_size_ += edits.words().size();
   table_edits_ += edits.count();
-  table_checksum_ += checksum_bytes(reinterpret_cast<const std::byte*>(edits.words().data()),
-                                    edits.words().size_bytes(), RecordPart::table_edits, at);
+  table_checksum_ += sink.checksum();
+}
+
+// All three in one pass over the values: replacing a history has thousands of them.
+bool DescriptorBuilder::take_groups(const TableEdit& edit, const std::uint64_t* values,
+                                    WordSink& sink) {
+  const StepImageShape& shape = limits_.shape;
+  if (edit.slot >= shape.slots || std::uint64_t{edit.index} + edit.count > shape.max_blocks) {
+    return false;
+  }
+  KvGroup* to = shadow_.groups + std::size_t{edit.slot} * shape.group_stride() + edit.index;
+  GroupsCheck check(edit, limits_);
+  WordSink local = sink;
+  for (std::uint32_t i = 0; i < edit.count; ++i) {
+    to[i] = check.next(values[i]);
+    local.put(values[i]);
+  }
+  sink = local;
+  return check.fits();
 }
 
 void DescriptorBuilder::copy_blocks(const BlockCopy& copy) {
@@ -131,13 +153,13 @@ std::size_t DescriptorBuilder::write_edits(std::byte* record) const {
   header.block_copies = static_cast<std::uint32_t>(block_copies_.edits().size());
   header.stage_copies = static_cast<std::uint32_t>(stage_copies_.edits().size());
   header.far_updates = static_cast<std::uint32_t>(far_updates_.edits().size());
-  header.table_bytes = table_words_.size() * sizeof(std::uint64_t);
+  header.table_bytes = table_size_ * sizeof(std::uint64_t);
   header.body_checksum = slot_edits_.checksum() + table_checksum_ + block_copies_.checksum() +
                          stage_copies_.checksum() + far_updates_.checksum();
   header.checksum = header_checksum(header);
   std::memcpy(record, &header, sizeof(header));
   std::byte* at = slot_edits_.store(record + sizeof(header));
-  if (header.table_bytes > 0) std::memcpy(at, table_words_.data(), header.table_bytes);
+  if (header.table_bytes > 0) std::memcpy(at, table_words_.get(), header.table_bytes);
   at = block_copies_.store(at + header.table_bytes);
   at = far_updates_.store(stage_copies_.store(at));
   return static_cast<std::size_t>(at - record);
@@ -146,7 +168,7 @@ std::size_t DescriptorBuilder::write_edits(std::byte* record) const {
 std::size_t DescriptorBuilder::write_image(std::byte* record) const {
   StepRecordHeader header{.kind = CommitKind::full, .epoch = epoch_};
   header.image_bytes = shadow_bytes_;
-  header.body_checksum = copy_with_checksum(record + sizeof(header), shadow_memory_.get(),
+  header.body_checksum = copy_with_checksum(record + sizeof(header), shadow_memory_.data(),
                                             shadow_bytes_, RecordPart::image);
   header.checksum = header_checksum(header);
   std::memcpy(record, &header, sizeof(header));
@@ -156,7 +178,7 @@ std::size_t DescriptorBuilder::write_image(std::byte* record) const {
 void DescriptorBuilder::begin_next() {
   for (const SlotEdit& edit : slot_edits_.edits()) slot_edit_[edit.slot] = 0;
   slot_edits_.clear();
-  table_words_.clear();
+  table_size_ = 0;
   table_edits_ = 0;
   table_checksum_ = 0;
   block_copies_.clear();
@@ -169,8 +191,8 @@ void DescriptorBuilder::begin_next() {
 
 std::size_t DescriptorBuilder::bytes() const {
   return shadow_bytes_ + slot_edits_.bytes() + slot_edit_.capacity() * sizeof(std::uint32_t) +
-         table_words_.capacity() * sizeof(std::uint64_t) + block_copies_.bytes() +
-         stage_copies_.bytes() + far_updates_.bytes();
+         max_table_words_ * sizeof(std::uint64_t) + block_copies_.bytes() + stage_copies_.bytes() +
+         far_updates_.bytes();
 }
 
 }  // namespace kvrm

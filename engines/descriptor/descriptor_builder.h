@@ -13,6 +13,7 @@
 #include "engines/descriptor/record_section.h"
 #include "engines/descriptor/step_image.h"
 #include "engines/transport/table_edits.h"
+#include "harness/base/huge_array.h"
 #include "harness/contract/step_descriptor.h"
 
 namespace kvrm {
@@ -35,6 +36,11 @@ class DescriptorBuilder {
   // the commit that each of them may.
   void advance() { advance_ = true; }
   void edit_tables(const TableEdits& edits);
+  // As GroupTable::prefetch(), for an edit of this entry of the slot's groups.
+  void prefetch_group(SlotIndex slot, std::uint32_t index) const {
+    __builtin_prefetch(shadow_.groups + std::size_t{slot} * limits_.shape.group_stride() + index,
+                       1);
+  }
 
   // At most room_for_block_copies(); a copy that overlaps another is refused by the device.
   void copy_blocks(const BlockCopy& copy);
@@ -54,14 +60,12 @@ class DescriptorBuilder {
 
   // What the device's image must be once the last commit has been applied, up to the next call that
   // edits. Tokens that the device took from its own samples stand as kSampledToken or kKeptToken.
-  std::span<const std::byte> shadow() const { return {shadow_memory_.get(), shadow_bytes_}; }
+  std::span<const std::byte> shadow() const { return {shadow_memory_.data(), shadow_bytes_}; }
   std::size_t bytes() const;  // host memory held
 
  private:
-  struct FreeAligned {
-    void operator()(std::byte* memory) const;
-  };
-
+  void take_tables(const TableEdits& edits);
+  bool take_groups(const TableEdit& edit, const std::uint64_t* values, WordSink& sink);
   void finish_rows();
   std::size_t write_edits(std::byte* record) const;
   std::size_t write_image(std::byte* record) const;
@@ -69,11 +73,13 @@ class DescriptorBuilder {
 
   StepLimits limits_;
   std::size_t shadow_bytes_ = 0;
-  std::unique_ptr<std::byte[], FreeAligned> shadow_memory_;
+  HugeArray<std::byte> shadow_memory_;
   StepImage shadow_;
   RecordSection<SlotEdit> slot_edits_;
   std::vector<std::uint32_t> slot_edit_;  // [slots] 1 + index in slot_edits_, 0 where it has none
-  std::vector<std::uint64_t> table_words_;
+  std::size_t max_table_words_ = 0;
+  std::unique_ptr<std::uint64_t[]> table_words_;  // [max_table_words_]
+  std::size_t table_size_ = 0;                    // words in use
   std::uint32_t table_edits_ = 0;
   std::uint64_t table_checksum_ = 0;
   RecordSection<BlockCopy> block_copies_;

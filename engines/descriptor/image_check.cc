@@ -41,6 +41,16 @@ bool group_fits(const KvGroup& group, const StepLimits& limits) {
          std::uint64_t{group.physical} + group.blocks <= limits.pool_blocks && group.reserved == 0;
 }
 
+// Each row's entries, and nothing behind them.
+bool groups_fit(const KvGroup* groups, const StepLimits& limits) {
+  const std::uint32_t stride = limits.shape.group_stride();
+  for (std::size_t i = 0; i < std::size_t{limits.shape.slots} * stride; ++i) {
+    if (!group_fits(groups[i], limits)) return false;
+    if (i % stride >= limits.shape.max_blocks && groups[i].blocks != 0) return false;
+  }
+  return true;
+}
+
 template <class T>
 bool is_zero(const T& entry) {
   static constexpr std::byte kZeros[sizeof(T)] = {};
@@ -80,7 +90,8 @@ bool padding_is_zero(const std::byte* image, const StepImageShape& shape) {
   const std::size_t entries = std::size_t{shape.slots} * shape.max_blocks;
   return zero_between(image + row_arrays_bytes(shape.slots), view.counts) &&
          zero_between(view.counts + 1, view.groups) &&
-         zero_between(view.groups + entries, view.chunk_group) &&
+         zero_between(view.groups + std::size_t{shape.slots} * shape.group_stride(),
+                      view.chunk_group) &&
          zero_between(view.chunk_group + std::size_t{shape.slots} * shape.max_chunks,
                       view.far_bias) &&
          zero_between(view.far_bias + entries, view.block_copies) &&
@@ -122,8 +133,7 @@ bool image_fits(const std::byte* image, const StepLimits& limits) {
   }
   const std::size_t entries = std::size_t{shape.slots} * shape.max_blocks;
   const std::size_t chunks = std::size_t{shape.slots} * shape.max_chunks;
-  return std::all_of(view.groups, view.groups + entries,
-                     [&](const KvGroup& group) { return group_fits(group, limits); }) &&
+  return groups_fit(view.groups, limits) &&
          std::all_of(view.chunk_group, view.chunk_group + chunks,
                      [&](std::uint32_t group) { return group < shape.max_blocks; }) &&
          std::all_of(view.far_bias, view.far_bias + entries, bias_fits) &&

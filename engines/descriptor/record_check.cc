@@ -11,17 +11,9 @@ namespace {
 
 bool values_fit_groups(const TableEdit& edit, const std::uint64_t* values,
                        const StepLimits& limits) {
-  std::uint64_t logical = edit.logical;
-  bool used = true;
-  bool fits = values[0] != 0 || edit.logical == 0;
-  for (std::uint32_t i = 0; i < edit.count; ++i) {
-    const std::uint64_t blocks = values[i] >> 32;
-    const std::uint64_t end = (values[i] & 0xffffffffU) + blocks;
-    fits = fits && (blocks == 0 ? values[i] == 0 : used && end <= limits.pool_blocks);
-    used = blocks != 0;
-    logical += blocks;
-  }
-  return fits && logical <= limits.shape.max_blocks;
+  GroupsCheck check(edit, limits);
+  for (std::uint32_t i = 0; i < edit.count; ++i) check.next(values[i]);
+  return check.fits();
 }
 
 // Of a table of 4-byte values; an odd last one leaves half a word, which is zero.

@@ -17,6 +17,43 @@ bool sizes_fit(const StepRecordHeader& header, const StepLimits& limits);
 bool slot_edit_fits(const SlotEdit& edit, const StepLimits& limits);
 // `values` [value_words(edit)].
 bool table_edit_fits(const TableEdit& edit, const std::uint64_t* values, const StepLimits& limits);
+// Of an edit of groups, value by value in order: what each means, and whether all of them fit.
+class GroupsCheck {
+ public:
+  GroupsCheck(const TableEdit& edit, const StepLimits& limits)
+      : pool_blocks_(limits.pool_blocks),
+        max_blocks_(limits.shape.max_blocks),
+        logical_(edit.logical) {}
+
+  KvGroup next(std::uint64_t value) {
+    const auto physical = static_cast<std::uint32_t>(value);
+    const auto blocks = static_cast<std::uint32_t>(value >> 32);
+    if (blocks == 0) [[unlikely]]
+      return cleared(value);
+    // A group behind a cleared entry finds logical_ beyond every history.
+    const std::uint64_t begin = logical_;
+    logical_ += blocks;
+    bad_ |= logical_ > max_blocks_ || std::uint64_t{physical} + blocks > pool_blocks_;
+    any_ = true;
+    return {.logical = static_cast<std::uint32_t>(begin), .physical = physical, .blocks = blocks};
+  }
+  bool fits() const { return !bad_; }
+
+ private:
+  KvGroup cleared(std::uint64_t value) {
+    bad_ |= value != 0 || (!any_ && logical_ != 0 && logical_ != kCleared);
+    logical_ = kCleared;
+    return {};
+  }
+
+  static constexpr std::uint64_t kCleared = std::uint64_t{1} << 32;
+  std::uint64_t pool_blocks_;
+  std::uint64_t max_blocks_;
+  std::uint64_t logical_;
+  bool any_ = false;
+  bool bad_ = false;
+};
+
 bool block_copy_fits(const BlockCopy& copy, const StepLimits& limits);
 bool stage_copy_fits(const StageCopy& copy, const StepLimits& limits);
 bool far_update_fits(const FarUpdate& update, const StepLimits& limits);

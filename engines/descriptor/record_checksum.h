@@ -52,6 +52,30 @@ std::uint64_t checksum_of(const T& value, RecordPart part, std::uint64_t first) 
   return sum;
 }
 
+// Writes the words of a part one after the other and keeps their sum.
+class WordSink {
+ public:
+  WordSink(std::uint64_t* to, RecordPart part, std::uint64_t first)
+      : to_(to), key_(checksum_key(part) + first * kChecksumStride) {}
+
+  void put(std::uint64_t word) {
+    *to_++ = word;
+    sum_ += checksum_term(word, key_);
+    key_ += kChecksumStride;
+  }
+  template <class T>
+  void put(const T& value) {
+    for (const auto word : std::bit_cast<std::array<std::uint64_t, sizeof(T) / 8>>(value))
+      put(word);
+  }
+  std::uint64_t checksum() const { return sum_; }
+
+ private:
+  std::uint64_t* to_;
+  std::uint64_t key_;
+  std::uint64_t sum_ = 0;
+};
+
 // Terms of a span of words, from the part's word `first` on; `bytes` is a multiple of 8.
 std::uint64_t checksum_bytes(const std::byte* from, std::size_t bytes, RecordPart part,
                              std::uint64_t first = 0);

@@ -29,7 +29,7 @@ struct Offsets {
     const std::size_t entries = std::size_t{shape.slots} * shape.max_blocks;
     layout.take<std::byte>(row_arrays_bytes(shape.slots));
     counts = layout.take<StepCounts>(1);
-    groups = layout.take<KvGroup>(entries);
+    groups = layout.take<KvGroup>(std::size_t{shape.slots} * shape.group_stride());
     chunk_group = layout.take<std::uint32_t>(std::size_t{shape.slots} * shape.max_chunks);
     far_bias = layout.take<float>(entries);
     block_copies = layout.take<BlockCopy>(shape.max_block_copies());
@@ -97,17 +97,18 @@ void write_slot_edit(const StepImage& image, const SlotEdit& edit, TokenId token
 
 void write_table_edit(const StepImage& image, const StepImageShape& shape, const TableEdit& edit,
                       const std::uint64_t* values) {
-  const std::size_t entry = std::size_t{edit.slot} * shape.max_blocks + edit.index;
   switch (edit.table) {
     case StepTable::group:
-      write_groups(image.groups + entry, edit, values);
+      write_groups(image.groups + std::size_t{edit.slot} * shape.group_stride() + edit.index, edit,
+                   values);
       return;
     case StepTable::chunk_group:
       std::memcpy(image.chunk_group + std::size_t{edit.slot} * shape.max_chunks + edit.index,
                   values, edit.count * sizeof(std::uint32_t));
       return;
     case StepTable::far_bias:
-      std::memcpy(image.far_bias + entry, values, edit.count * sizeof(float));
+      std::memcpy(image.far_bias + std::size_t{edit.slot} * shape.max_blocks + edit.index, values,
+                  edit.count * sizeof(float));
       return;
   }
 }

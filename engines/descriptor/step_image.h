@@ -30,7 +30,7 @@ struct StepCounts {
 struct StepImage {
   RowArrays rows;                        // [slots], padded to whole row tiles
   StepCounts* counts = nullptr;          // [1]
-  KvGroup* groups = nullptr;             // [slots, max_blocks]
+  KvGroup* groups = nullptr;             // [slots, group_stride()]
   std::uint32_t* chunk_group = nullptr;  // [slots, max_chunks]
   float* far_bias = nullptr;             // [slots, max_blocks]
   BlockCopy* block_copies = nullptr;     // [max_block_copies()]

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "harness/base/huge_array.h"
+
 namespace kvrm {
 
 struct StepImageShape {
@@ -14,6 +16,8 @@ struct StepImageShape {
   std::uint32_t extra_block_copies = 0;  // in one step, beyond one a slot
   std::uint32_t max_stage_copies = 0;    // in one step; more become stage_all
 
+  // Entries from a slot's groups to the next slot's.
+  constexpr std::uint32_t group_stride() const { return spread_stride(max_blocks, 16); }
   constexpr std::uint32_t max_block_copies() const { return slots + extra_block_copies; }
   constexpr std::uint32_t max_far_updates() const { return 2 * slots; }
 };
@@ -34,7 +38,8 @@ static_assert(sizeof(StepLimits) == 56);
 // Bytes that the largest record of either kind takes; a multiple of 8.
 std::size_t record_capacity(const StepLimits& limits);
 
-// The bound at which slot and table edits stop being smaller than the whole image.
+// The bound at which table edits stop being worth it: an edited entry takes about half the bytes of
+// the image's, and twice the work. A multiple of 8.
 std::uint64_t default_max_table_bytes(const StepImageShape& shape);
 
 }  // namespace kvrm

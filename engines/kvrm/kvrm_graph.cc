@@ -49,7 +49,7 @@ void append_staging(OpList& ops, const GraphParts& parts) {
   args.layers = parts.plan.layers;
   args.items = kCopyItems;
   args.rows = parts.plan.slots;
-  args.group_stride = parts.plan.max_blocks_per_history;
+  args.group_stride = parts.descriptor.limits().shape.group_stride();
   args.stage_all = &image.counts->stage_all;
   args.length = image.rows.length;
   args.groups = image.groups;
@@ -73,7 +73,7 @@ void append_gather(OpList& ops, const GraphParts& parts, std::uint32_t layer) {
   args.view = parts.pool.writable_view();
   args.view_stride = parts.plan.view_stride;
   args.groups = parts.descriptor.image().groups;
-  args.group_stride = parts.plan.max_blocks_per_history;
+  args.group_stride = parts.descriptor.limits().shape.group_stride();
   ops.add(parts.kernels.gather_groups, args, parts.plan.slots);
 }
 
@@ -88,7 +88,7 @@ LayerKv layer_kv(const GraphParts& parts, std::uint32_t layer) {
     source.base = parts.pool.layer(layer);
     source.groups = image.groups;
     source.chunk_group = image.chunk_group;
-    source.table_stride = shape.max_blocks;
+    source.table_stride = shape.group_stride();
     source.chunk_stride = shape.max_chunks;
   } else {
     source.addressing = KvAddressing::contiguous;

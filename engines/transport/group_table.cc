@@ -19,17 +19,19 @@ std::uint64_t& count_of(SizeHistogram& histogram, std::uint32_t blocks) {
 GroupTable::GroupTable(const GroupTableShape& shape)
     : shape_(shape),
       slots_(shape.slots),
-      groups_(std::size_t{shape.slots} * shape.max_blocks),
+      group_stride_(spread_stride(shape.max_blocks, sizeof(Group))),
+      groups_(std::size_t{shape.slots} * group_stride_),
       old_(shape.max_blocks + 1) {
   KVRM_CHECK(shape.block_tokens > 0 && shape.chunk_tokens > 0);
 }
 
 std::size_t GroupTable::bytes() const {
-  return slots_.size() * sizeof(SlotGroups) + (groups_.size() + old_.size()) * sizeof(Group);
+  return slots_.size() * sizeof(SlotGroups) + old_.size() * sizeof(Group) + groups_.bytes();
 }
 
 void GroupTable::append(SlotIndex slot, std::span<const BlockIndex> blocks, TableEdits& edits) {
   if (blocks.empty()) return;
+  if (blocks.size() == 1) return append_one(slot, blocks[0], edits);
   const SlotGroups& state = slots_[slot];
   const std::uint32_t groups = state.groups;
   const std::uint32_t last_ends = state.blocks;
@@ -37,7 +39,26 @@ void GroupTable::append(SlotIndex slot, std::span<const BlockIndex> blocks, Tabl
   // The last group before has changed where the next one does not begin at its end.
   const bool grew =
       groups > 0 && (state.groups == groups || groups_of(slot)[groups].logical != last_ends);
-  emit_appended(slot, grew ? groups - 1 : groups, edits);
+  const std::uint32_t first = grew ? groups - 1 : groups;
+  emit_groups(slot, first, state.groups, edits);
+  emit_new_chunks(slot, first, edits);
+}
+
+// The same for the one block of a plain decode step.
+void GroupTable::append_one(SlotIndex slot, BlockIndex block, TableEdits& edits) {
+  SlotGroups& state = slots_[slot];
+  KVRM_CHECK_LT(state.blocks, shape_.max_blocks);
+  const std::uint32_t groups = state.groups;
+  const std::uint32_t streams = state.streams;
+  add_run(state, groups_of(slot), {block, block + 1});
+  ++total_blocks_;
+  total_groups_ += state.groups - groups;
+  total_streams_ += state.streams - streams;
+  edits.set_group(slot, state.groups - 1,
+                  {.logical = state.last_logical,
+                   .physical = state.last_physical,
+                   .blocks = state.blocks - state.last_logical});
+  emit_new_chunks(slot, state.groups - 1, edits);
 }
 
 void GroupTable::replace(SlotIndex slot, std::span<const BlockIndex> table, std::uint32_t unchanged,
@@ -74,14 +95,16 @@ void GroupTable::cut(SlotIndex slot, std::uint32_t blocks, std::uint32_t group) 
   if (blocks == state.blocks) return;
   const Group* groups = groups_of(slot);
   std::uint32_t end = state.blocks;
+  std::uint32_t single = 0;  // groups of one block
   for (std::uint32_t i = state.groups; i-- > group;) {
-    --count_of(groups_by_blocks_, end - groups[i].logical);
+    const std::uint32_t size = end - groups[i].logical;
+    single += size == 1 ? 1 : 0;
+    if (size > 1) --count_of(groups_by_blocks_, size);
     end = groups[i].logical;
   }
+  groups_by_blocks_[0] -= single;
   const Group border = groups[group];
-  total_blocks_ -= state.blocks - border.logical;
-  total_groups_ -= state.groups - group;
-  total_streams_ -= state.streams - border.streams_before;
+  const SlotGroups before = state;
   state.blocks = border.logical;
   state.groups = group;
   state.streams = border.streams_before;
@@ -89,133 +112,173 @@ void GroupTable::cut(SlotIndex slot, std::uint32_t blocks, std::uint32_t group) 
   state.last_logical = previous.logical;
   state.last_physical = previous.physical;
   state.stream = {border.stream_before, previous.physical + (border.logical - previous.logical)};
-  if (blocks > border.logical) add_run(slot, border.physical, blocks - border.logical);
+  if (blocks > border.logical) {
+    add_run(state, groups_of(slot), {border.physical, border.physical + (blocks - border.logical)});
+  }
+  add_totals(before, state);
+}
+
+void GroupTable::add_totals(const SlotGroups& before, const SlotGroups& after) {
+  total_blocks_ += after.blocks - std::uint64_t{before.blocks};
+  total_groups_ += after.groups - std::uint64_t{before.groups};
+  total_streams_ += after.streams - std::uint64_t{before.streams};
 }
 
 void GroupTable::add_blocks(SlotIndex slot, std::span<const BlockIndex> blocks) {
-  KVRM_CHECK_LE(slots_[slot].blocks + blocks.size(), shape_.max_blocks);
+  const SlotGroups before = slots_[slot];
+  KVRM_CHECK_LE(before.blocks + blocks.size(), shape_.max_blocks);
+  SlotGroups state = before;  // a copy, so that it can stay in registers
+  Group* groups = groups_of(slot);
+  std::uint32_t single = 0;  // groups of one block that were opened
   for (std::size_t i = 0; i < blocks.size();) {
-    std::uint32_t run = 1;
-    while (i + run < blocks.size() && blocks[i + run] == blocks[i] + run) ++run;
-    add_run(slot, blocks[i], run);
-    i += run;
+    std::size_t end = i + 1;
+    while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
+    const bool joins = state.groups > 0 && blocks[i] == end_of(state);
+    if (end == i + 1 && !joins && shape_.policy.max_gap_blocks == 0) {
+      open_group(state, groups, blocks[i]);
+      ++state.blocks;
+      state.streams = state.groups;
+      state.stream = {blocks[i], blocks[i] + 1};
+      ++single;
+    } else {
+      add_run(state, groups, {blocks[i], blocks[end - 1] + 1});
+    }
+    i = end;
   }
+  groups_by_blocks_[0] += single;
+  slots_[slot] = state;
+  add_totals(before, state);
 }
 
 // Adjacent blocks: joins them to the last group, and cuts at the cap.
-void GroupTable::add_run(SlotIndex slot, BlockIndex first, std::uint32_t count) {
-  SlotGroups& state = slots_[slot];
+inline void GroupTable::add_run(SlotGroups& state, Group* groups, BlockStream run) {
   const std::uint32_t cap = shape_.policy.max_group_blocks;
-  total_blocks_ += count;
-  while (count > 0) {
+  while (run.first < run.end) {
     const std::uint32_t last_blocks = state.blocks - state.last_logical;
-    const BlockStream last{state.last_physical, state.last_physical + last_blocks};
-    const bool joins = state.groups > 0 && continues(last, first, 0, cap);
+    const BlockStream last{state.last_physical, end_of(state)};
+    const bool joins = state.groups > 0 && continues(last, run.first, 0, cap);
     const std::uint32_t before = joins ? last_blocks : 0;
+    const std::uint32_t count = run.end - run.first;
     const std::uint32_t taken = cap == 0 ? count : std::min(count, cap - before);
     if (joins) {
       --count_of(groups_by_blocks_, before);
     } else {
-      open_group(slot, first);
+      open_group(state, groups, run.first);
     }
     ++count_of(groups_by_blocks_, before + taken);
-    add_to_streams(slot, first, taken);
+    add_to_streams(state, {run.first, run.first + taken});
     state.blocks += taken;
-    first += taken;
-    count -= taken;
+    run.first += taken;
   }
 }
 
-void GroupTable::open_group(SlotIndex slot, BlockIndex first) {
-  SlotGroups& state = slots_[slot];
-  groups_of(slot)[state.groups] = {.logical = state.blocks,
-                                   .physical = first,
-                                   .streams_before = state.streams,
-                                   .stream_before = state.stream.first};
-  ++state.groups;
-  ++total_groups_;
-  state.last_logical = state.blocks;
-  state.last_physical = first;
-}
-
-void GroupTable::add_to_streams(SlotIndex slot, BlockIndex first, std::uint32_t count) {
-  SlotGroups& state = slots_[slot];
+inline void GroupTable::add_to_streams(SlotGroups& state, BlockStream run) const {
   const MergePolicy& policy = shape_.policy;
   const std::uint32_t cap = policy.max_group_blocks;
-  while (count > 0) {
+  if (policy.max_gap_blocks == 0) {  // then streams are groups
+    state.streams = state.groups;
+    state.stream = {state.last_physical, run.end};
+    return;
+  }
+  while (run.first < run.end) {
     const bool goes_on =
-        state.streams > 0 && continues(state.stream, first, policy.max_gap_blocks, cap);
+        state.streams > 0 && continues(state.stream, run.first, policy.max_gap_blocks, cap);
     if (!goes_on) {
-      state.stream.first = first;
+      state.stream.first = run.first;
       ++state.streams;
-      ++total_streams_;
     }
-    const std::uint32_t taken =
-        cap == 0 ? count : std::min(count, cap - (first - state.stream.first));
-    first += taken;
-    count -= taken;
-    state.stream.end = first;
+    const std::uint32_t count = run.end - run.first;
+    const std::uint32_t room = cap - (run.first - state.stream.first);
+    run.first += cap == 0 ? count : std::min(count, room);
+    state.stream.end = run.first;
   }
 }
 
-void GroupTable::emit_appended(SlotIndex slot, std::uint32_t first_group, TableEdits& edits) {
-  SlotGroups& state = slots_[slot];
+// Groups [begin, end).
+void GroupTable::emit_groups(SlotIndex slot, std::uint32_t begin, std::uint32_t end,
+                             TableEdits& edits) {
+  const SlotGroups& state = slots_[slot];
   const Group* groups = groups_of(slot);
-  for (std::uint32_t i = first_group; i < state.groups; ++i) {
-    const std::uint32_t end = i + 1 < state.groups ? groups[i + 1].logical : state.blocks;
-    edits.set_group(slot, i,
-                    {.logical = groups[i].logical,
-                     .physical = groups[i].physical,
-                     .blocks = end - groups[i].logical});
+  constexpr std::uint32_t kMost = 0xffff;  // of TableEdit::count
+  for (std::uint32_t first = begin; first < end; first += kMost) {
+    const std::uint32_t count = std::min(end - first, kMost);
+    std::uint64_t* values =
+        edits.set_groups(slot, first, static_cast<std::uint16_t>(count), groups[first].logical);
+    // The last group of all ends where the history does, every other one where the next begins.
+    const std::uint32_t followed = std::min(count, state.groups - 1 - first);
+    for (std::uint32_t i = 0; i < followed; ++i) {
+      const Group& group = groups[first + i];
+      values[i] = pack_group(group.physical, groups[first + i + 1].logical - group.logical);
+    }
+    if (followed < count) {
+      values[followed] = pack_group(state.last_physical, state.blocks - state.last_logical);
+    }
   }
+}
+
+// Chunks that the history has now and had not, all of which begin in `first_group` or behind it.
+void GroupTable::emit_new_chunks(SlotIndex slot, std::uint32_t first_group, TableEdits& edits) {
+  SlotGroups& state = slots_[slot];
   const std::uint64_t tokens = std::uint64_t{state.blocks} * shape_.block_tokens;
   std::uint32_t group = first_group;
   for (; state.chunks * std::uint64_t{shape_.chunk_tokens} < tokens; ++state.chunks) {
-    const auto block = static_cast<std::uint32_t>(std::uint64_t{state.chunks} *
-                                                  shape_.chunk_tokens / shape_.block_tokens);
-    while (group + 1 < state.groups && groups[group + 1].logical <= block) ++group;
+    group = group_at(groups_of(slot), {group, state.groups}, chunk_block(state.chunks));
     edits.set_value(slot, StepTable::chunk_group, state.chunks, group);
   }
+}
+
+std::uint32_t GroupTable::chunk_block(std::uint32_t chunk) const {
+  return static_cast<std::uint32_t>(std::uint64_t{chunk} * shape_.chunk_tokens /
+                                    shape_.block_tokens);
+}
+
+// Of groups [first, end), the first of which begins at or before the block, the one that holds it.
+std::uint32_t GroupTable::group_at(const Group* groups, GroupRange range, std::uint32_t block) {
+  // No group is shorter than a block, so it is at most this many groups on; often exactly.
+  const std::uint32_t most = range.first + (block - groups[range.first].logical);
+  if (most < range.end && groups[most].logical <= block) return most;
+  const Group* after =
+      std::upper_bound(groups + range.first + 1, groups + std::min(range.end, most), block,
+                       [](std::uint32_t at, const Group& group) { return at < group.logical; });
+  return static_cast<std::uint32_t>(after - groups) - 1;
 }
 
 void GroupTable::emit_changed_groups(SlotIndex slot, const Before& before, TableEdits& edits) {
   const SlotGroups& state = slots_[slot];
   const Group* groups = groups_of(slot);
-  const Group* old = old_.data();
-  for (std::uint32_t i = before.first_group; i < state.groups; ++i) {
-    const Group& group = groups[i];
+  const auto same = [&](std::uint32_t i) {
+    if (i >= before.groups) return false;
+    const Group* old = &old_[i - before.first_group];
     const std::uint32_t end = i + 1 < state.groups ? groups[i + 1].logical : state.blocks;
-    const bool same = i < before.groups && old->physical == group.physical &&
-                      old->logical == group.logical && (old + 1)->logical == end;
-    if (!same) {
-      edits.set_group(
-          slot, i,
-          {.logical = group.logical, .physical = group.physical, .blocks = end - group.logical});
-    }
-    ++old;
+    return old->physical == groups[i].physical && old->logical == groups[i].logical &&
+           (old + 1)->logical == end;
+  };
+  for (std::uint32_t i = before.first_group; i < state.groups;) {
+    std::uint32_t end = i;
+    while (end < state.groups && !same(end)) ++end;
+    if (end > i) emit_groups(slot, i, end, edits);
+    i = end + 1;
   }
   for (std::uint32_t i = state.groups; i < before.groups; ++i) edits.set_group(slot, i, {});
 }
 
 void GroupTable::emit_changed_chunks(SlotIndex slot, const Before& before, TableEdits& edits) {
   SlotGroups& state = slots_[slot];
-  const Group* groups = groups_of(slot);
   const std::uint64_t tokens = std::uint64_t{state.blocks} * shape_.block_tokens;
   state.chunks = static_cast<std::uint32_t>(divide_up(tokens, shape_.chunk_tokens));
   const std::uint64_t border = std::uint64_t{old_[0].logical} * shape_.block_tokens;
-  std::uint32_t group = before.first_group;
-  std::uint32_t old_group = before.first_group;
+  GroupRange now{before.first_group, state.groups};
+  GroupRange old{0, before.groups - before.first_group};
   for (auto chunk = static_cast<std::uint32_t>(divide_up(border, shape_.chunk_tokens));
        chunk < std::max(state.chunks, before.chunks); ++chunk) {
-    const auto block = static_cast<std::uint32_t>(std::uint64_t{chunk} * shape_.chunk_tokens /
-                                                  shape_.block_tokens);
-    while (group + 1 < state.groups && groups[group + 1].logical <= block) ++group;
-    while (old_group + 1 < before.groups &&
-           old_[old_group + 1 - before.first_group].logical <= block) {
-      ++old_group;
+    const std::uint32_t block = chunk_block(chunk);
+    std::uint32_t value = 0;
+    std::uint32_t old_value = 0;
+    if (chunk < state.chunks) value = now.first = group_at(groups_of(slot), now, block);
+    if (chunk < before.chunks) {
+      old.first = group_at(old_.data(), old, block);
+      old_value = before.first_group + old.first;
     }
-    const std::uint32_t value = chunk < state.chunks ? group : 0;
-    const std::uint32_t old_value = chunk < before.chunks ? old_group : 0;
     if (value != old_value) edits.set_value(slot, StepTable::chunk_group, chunk, value);
   }
 }

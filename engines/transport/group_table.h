@@ -10,6 +10,7 @@
 
 #include "engines/transport/group_planner.h"
 #include "engines/transport/table_edits.h"
+#include "harness/base/huge_array.h"
 #include "harness/contract/engine.h"
 #include "harness/contract/step_descriptor.h"
 
@@ -39,6 +40,12 @@ class GroupTable {
   }
   // The slot holds no history any more: every entry that it used is cleared.
   void clear(SlotIndex slot, TableEdits& edits) { replace(slot, {}, edits); }
+
+  // Brings near what the next append() to the slot will write, which is far from what the last one
+  // wrote: worth it a few appends ahead.
+  void prefetch(SlotIndex slot) const {
+    __builtin_prefetch(groups_.data() + std::size_t{slot} * group_stride_ + slots_[slot].groups, 1);
+  }
 
   std::uint32_t blocks(SlotIndex slot) const { return slots_[slot].blocks; }
   std::uint32_t groups(SlotIndex slot) const { return slots_[slot].groups; }
@@ -77,20 +84,42 @@ class GroupTable {
     std::uint32_t chunks = 0;
   };
 
-  Group* groups_of(SlotIndex slot) { return &groups_[std::size_t{slot} * shape_.max_blocks]; }
+  struct GroupRange {
+    std::uint32_t first = 0;
+    std::uint32_t end = 0;
+  };
+
+  static BlockIndex end_of(const SlotGroups& state) {  // behind the last group's last block
+    return state.last_physical + (state.blocks - state.last_logical);
+  }
+  static void open_group(SlotGroups& state, Group* groups, BlockIndex first) {
+    groups[state.groups++] = {.logical = state.blocks,
+                              .physical = first,
+                              .streams_before = state.streams,
+                              .stream_before = state.stream.first};
+    state.last_logical = state.blocks;
+    state.last_physical = first;
+  }
+  Group* groups_of(SlotIndex slot) { return &groups_[std::size_t{slot} * group_stride_]; }
   void add_blocks(SlotIndex slot, std::span<const BlockIndex> blocks);
-  void add_run(SlotIndex slot, BlockIndex first, std::uint32_t count);
-  void open_group(SlotIndex slot, BlockIndex first);
-  void add_to_streams(SlotIndex slot, BlockIndex first, std::uint32_t count);
+  void add_run(SlotGroups& state, Group* groups, BlockStream run);
+  void add_to_streams(SlotGroups& state, BlockStream run) const;
+  void add_totals(const SlotGroups& before, const SlotGroups& after);
   std::uint32_t last_group_within(SlotIndex slot, std::uint32_t blocks);
   void cut(SlotIndex slot, std::uint32_t blocks, std::uint32_t group);
-  void emit_appended(SlotIndex slot, std::uint32_t first_group, TableEdits& edits);
+  void emit_groups(SlotIndex slot, std::uint32_t begin, std::uint32_t end, TableEdits& edits);
+  void append_one(SlotIndex slot, BlockIndex block, TableEdits& edits);
+  void emit_new_chunks(SlotIndex slot, std::uint32_t first_group, TableEdits& edits);
   void emit_changed_groups(SlotIndex slot, const Before& before, TableEdits& edits);
   void emit_changed_chunks(SlotIndex slot, const Before& before, TableEdits& edits);
 
+  std::uint32_t chunk_block(std::uint32_t chunk) const;
+  static std::uint32_t group_at(const Group* groups, GroupRange range, std::uint32_t block);
+
   GroupTableShape shape_;
   std::vector<SlotGroups> slots_;
-  std::vector<Group> groups_;  // [slots, max_blocks]
+  std::uint32_t group_stride_ = 0;
+  HugeArray<Group> groups_;  // [slots, group_stride_]
   // Scratch of replace(): the groups before from Before::first_group on, and one more that begins
   // where the history ended.
   std::vector<Group> old_;

@@ -3,8 +3,10 @@
 // image.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -23,37 +25,50 @@ class TableEdits {
     if (goes_on) {
       raise_count();
     } else {
-      open({.slot = slot, .index = index, .logical = group.logical});
+      open({.slot = slot, .count = 1, .index = index, .logical = group.logical});
     }
-    words_.push_back(pack_group(group.physical, group.blocks));
+    push(pack_group(group.physical, group.blocks));
     next_logical_ = group.logical + group.blocks;
     cleared_ = group.blocks == 0;
+  }
+  // Entries [index, index + count) become groups that follow each other from `logical` on. Returns
+  // where their values go (pack_group), which stays right until the next call.
+  std::uint64_t* set_groups(SlotIndex slot, std::uint32_t index, std::uint16_t count,
+                            std::uint32_t logical) {
+    open({.slot = slot, .count = count, .index = index, .logical = logical});
+    next_index_ += count - 1U;
+    next_logical_ = kNowhere;  // only cleared entries can go on with it
+    cleared_ = false;
+    make_room(count);
+    size_ += count;
+    return words_.data() + size_ - count;
   }
 
   // Entry `index` of one of the tables of 4-byte values.
   void set_value(SlotIndex slot, StepTable table, std::uint32_t index, std::uint32_t value) {
     if (!continues(slot, table, index)) {
-      open({.slot = slot, .table = table, .index = index});
-      words_.push_back(value);
+      open({.slot = slot, .table = table, .count = 1, .index = index});
+      push(value);
     } else if (raise_count() % 2 == 1) {
-      words_.push_back(value);
+      push(value);
     } else {
-      words_.back() |= std::uint64_t{value} << 32;
+      words_[size_ - 1] |= std::uint64_t{value} << 32;
     }
   }
 
   void clear() {
-    words_.clear();
+    size_ = 0;
     count_ = 0;
     next_index_ = kClosed;
   }
 
   std::uint32_t count() const { return count_; }  // of TableEdits
-  bool empty() const { return words_.empty(); }
-  std::span<const std::uint64_t> words() const { return words_; }
+  bool empty() const { return size_ == 0; }
+  std::span<const std::uint64_t> words() const { return {words_.data(), size_}; }
 
  private:
   static constexpr std::uint64_t kClosed = ~std::uint64_t{0};
+  static constexpr std::uint32_t kNowhere = ~std::uint32_t{0};
   static constexpr std::uint64_t kOneValue = std::uint64_t{1} << 48;  // of TableEdit::count
 
   bool continues(SlotIndex slot, StepTable table, std::uint32_t index) const {
@@ -64,9 +79,28 @@ class TableEdits {
     ++next_index_;
     return (words_[open_] += kOneValue) >> 48;
   }
-  void open(const TableEdit& edit);
+  void push(std::uint64_t word) {
+    make_room(1);
+    words_[size_++] = word;
+  }
+  void make_room(std::size_t words) {
+    if (size_ + words > words_.size()) [[unlikely]]
+      words_.resize(2 * (size_ + words));
+  }
+  void open(const TableEdit& edit) {
+    static_assert(std::endian::native == std::endian::little);
+    make_room(2);
+    std::memcpy(&words_[size_], &edit, sizeof(edit));
+    open_ = size_;
+    size_ += 2;
+    ++count_;
+    slot_ = edit.slot;
+    table_ = edit.table;
+    next_index_ = std::uint64_t{edit.index} + 1;
+  }
 
-  std::vector<std::uint64_t> words_;
+  std::vector<std::uint64_t> words_;  // grows and never shrinks
+  std::size_t size_ = 0;              // words in use
   std::uint32_t count_ = 0;
   // The edit that is open: its first word, and what continues it.
   std::size_t open_ = 0;
