@@ -35,7 +35,9 @@ class Solo {
                                          .request = request_.id,
                                          .content_key = request_.content_key,
                                          .token_count = total,
-                                         .tokens = history_});
+                                         .tokens = history_,
+                                         .prefix_key = request_.prefix_key,
+                                         .prefix_tokens = request_.prefix_tokens});
     KVRM_CHECK(admitted);
     for (std::uint32_t first = 0; first < total;) {
       const std::uint32_t count = std::min(prefill_tokens, total - first);

@@ -112,7 +112,9 @@ RowResult OracleChecker::begin(const Request& request, std::uint32_t history_tok
                                         .request = request.id,
                                         .content_key = request.content_key,
                                         .token_count = history_tokens,
-                                        .tokens = history});
+                                        .tokens = history,
+                                        .prefix_key = request.prefix_key,
+                                        .prefix_tokens = request.prefix_tokens});
   KVRM_CHECK(admitted);
   const StepResult result =
       oracle_->prefill({.slot = 0, .first = 0, .count = history_tokens, .last = true});

@@ -16,6 +16,7 @@
 #include "harness/contract/content.h"
 #include "property_tests/oracle/oracle_engine.h"
 #include "property_tests/oracle/reference_attention.h"
+#include "property_tests/oracle/test_models.h"
 
 namespace kvrm {
 namespace {
@@ -28,7 +29,7 @@ TEST(ReferenceAttention, WeighsValuesByTheSoftmaxOfScaledProducts) {
   const std::vector<double> values = {8, 0, 0, 1, 0, 8, 0, 1, 0, 0, 8, 1};
   std::vector<double> weights;
   std::vector<double> output(4, 99.0);
-  reference_attention(query, keys, values, weights, output);
+  reference_attention(query, {.keys = keys, .values = values, .bias = {}}, weights, output);
   const std::vector<double> expected = {1, 2, 5, 1};
   for (std::size_t d = 0; d < 4; ++d) EXPECT_NEAR(output[d], expected[d], 1e-12);
 }
@@ -38,21 +39,10 @@ TEST(ReferenceAttention, HoldsForLogitsThatOverflowAnExponential) {
   const std::vector<double> keys = {1, 2};
   std::vector<double> weights;
   std::vector<double> output(1);
-  reference_attention(query, keys, std::vector<double>{3, 7}, weights, output);
+  const std::vector<double> values = {3, 7};
+  reference_attention(query, {.keys = keys, .values = values, .bias = {}}, weights, output);
   EXPECT_DOUBLE_EQ(output[0], 7);
 }
-
-class ShapeOnlyModel final : public Model {
- public:
-  explicit ShapeOnlyModel(const ModelShape& shape) : shape_(shape) {}
-
- private:
-  const ModelShape& do_shape() const override { return shape_; }
-  const ModelWeights& do_weights() const override { return weights_; }
-  std::uint64_t do_digest() const override { return 0; }
-  ModelShape shape_;
-  ModelWeights weights_;
-};
 
 // Attention output element (layer 1, query head 3, dim 5) after `positions`, term by term.
 double element_by_hand(const ModelShape& shape, std::uint64_t key, std::uint32_t positions) {
@@ -81,7 +71,7 @@ TEST(OracleEngine, AttentionOnlyFollowsTheContentThroughPrefillAndDecode) {
   shape.max_len = 64;
   shape.kv_dtype = DType::bf16;
   const ShapeOnlyModel model(shape);
-  const auto oracle = make_oracle_engine(model);
+  const auto oracle = make_oracle_engine(model, {});
   constexpr std::uint64_t kContentKey = 12345;
   constexpr std::size_t kElement = (1 * 4 + 3) * 16 + 5;
   const std::vector<SlotIndex> slot = {0};
@@ -186,7 +176,7 @@ TEST_P(Golden, TokensAreThoseOfLlama2c) {
   std::ifstream lines(data / "golden/stories260K.jsonl");
   if (!lines) GTEST_SKIP() << "NO TEST DATA at " << data << ": the oracle's tokens go unchecked";
   const Checkpoint model(data / "model/stories260K.bin", GetParam());
-  const auto oracle = make_oracle_engine(model);
+  const auto oracle = make_oracle_engine(model, {});
   int prompts = 0;
   for (std::string line; std::getline(lines, line); ++prompts) {
     const auto row = nlohmann::json::parse(line);
