@@ -4,9 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +52,21 @@ class FakeDevice final : public Device {
   ManualClock& clock_;
 };
 
+// Makes a fake's outputs depend on the rule as well as on the history.
+inline std::function<void(const FakeRow&)> follow_rule(const FarHistoryRule& rule) {
+  return [rule](const FakeRow& row) {
+    const std::uint64_t key = hash_combine(rule.window_tokens, rule.summaries);
+    for (float& value : row.output) {
+      const std::uint64_t mixed = mix64(key ^ std::bit_cast<std::uint32_t>(value));
+      value = static_cast<float>(mixed >> 40) * 0x1p-24F;
+    }
+    const bool decoder = row.token != kNoToken;
+    const auto best = std::max_element(row.output.begin(), row.output.end()) - row.output.begin();
+    if (decoder) row.token = static_cast<TokenId>(best);
+    row.digest = decoder ? row.token : hash_bytes(std::as_bytes(std::span(row.output)));
+  };
+}
+
 class RunExperimentTest : public testing::Test {
  protected:
   RunExperimentTest() {
@@ -70,8 +88,10 @@ class RunExperimentTest : public testing::Test {
     registry_.make_oracle = [this](const Model& model,
                                    const FarHistoryRule& rule) -> std::unique_ptr<Engine> {
       FakeScript script{.shape = model.shape()};
-      script.info.far_history = rule;
-      if (rule.enabled) script.shadow = shadow_;
+      if (rule.enabled) {
+        script.shadow = shadow_;
+        script.fault = follow_rule(rule);
+      }
       return std::make_unique<FakeEngine>(std::move(script));
     };
     ExperimentPoint point;

@@ -18,7 +18,6 @@
 #include "harness/base/prng.h"
 #include "harness/contract/content.h"
 #include "harness/contract/engine.h"
-#include "harness/contract/engine_spec.h"
 #include "harness/contract/model.h"
 #include "harness/contract/request.h"
 #include "harness/device/clock.h"
@@ -57,9 +56,7 @@ struct FakeScript {
   std::function<Nanoseconds(const PrefillChunk&)> prefill_time;  // empty: 0
   std::function<Nanoseconds(const StepPlan&)> step_time;
   std::function<void(const FakeRow&)> fault;
-  // The far-history rule that outputs depend on, where it is another than info's.
-  std::optional<FarHistoryRule> followed_rule;
-  ShadowError shadow;  // of an oracle
+  ShadowError shadow;  // of an oracle that follows a far-history rule
 };
 
 // An admission, or a release (of an end or a preemption).
@@ -170,35 +167,28 @@ class FakeEngine final : public Engine {
 
   EngineUsage do_usage() const override {
     EngineUsage usage;
-    usage.memory.reserved_bytes = script_.reserved_bytes;
     usage.shadow = script_.shadow;
+    usage.memory.reserved_bytes = script_.reserved_bytes;
     return usage;
   }
 
+  std::uint64_t content(const Held& held, std::uint32_t position) const {
+    if (decoder()) return held.tokens[position];
+    return content_key_at(held.content_key, held.prefix_key, held.prefix_tokens, position) +
+           position;
+  }
+
   void consume(Held& held) {
-    held.chain = hash_combine(held.chain + 1, decoder() ? held.tokens[held.positions]
-                                                        : content_at(held) + held.positions);
+    held.chain = hash_combine(held.chain + 1, content(held, held.positions));
     ++held.positions;
-  }
-
-  static std::uint64_t content_at(const Held& held) {
-    return content_key_at(held.content_key, held.prefix_key, held.prefix_tokens, held.positions);
-  }
-
-  // What an output is made of: the history, and the rule once it is long enough for it.
-  std::uint64_t output_seed(const Held& held) const {
-    const FarHistoryRule rule = script_.followed_rule.value_or(script_.info.far_history);
-    if (!rule.enabled || held.positions < rule.window_tokens) return held.chain;
-    return hash_combine(hash_combine(held.chain, rule.window_tokens), rule.summaries);
   }
 
   void give_row(SlotIndex slot, std::size_t place, std::uint32_t batch) {
     Held& held = *slots_[slot];
-    const std::uint64_t seed = output_seed(held);
     std::vector<float>& output = outputs_[place];
     const std::uint32_t values = decoder() ? script_.shape.vocabulary : script_.shape.head_dim;
     for (std::uint32_t i = 0; i < values; ++i) {
-      output.push_back(static_cast<float>(mix64(seed + i) >> 40) * 0x1p-24F);
+      output.push_back(static_cast<float>(mix64(held.chain + i) >> 40) * 0x1p-24F);
     }
     RowResult row{.slot = slot, .token = kNoToken};
     if (decoder()) {

@@ -35,6 +35,7 @@ class FarHistoryRunTest : public RunExperimentTest {
     add_engine(label, [rule, change](FakeScript& script) {
       script.info.exact = false;
       script.info.far_history = rule;
+      script.fault = follow_rule(rule);
       if (change) change(script);
     });
   }
@@ -110,8 +111,9 @@ TEST_F(FarHistoryRunTest, AnEngineThatBreaksItsRuleIsIncorrect) {
     add_engine("exact");
     add_far("good");
     add_far("bad", kRule, [](FakeScript& script) {
-      script.followed_rule = kRule;
-      script.followed_rule->window_tokens -= 1;
+      FarHistoryRule shorter = kRule;
+      shorter.window_tokens -= 1;
+      script.fault = follow_rule(shorter);
     });
     const ExperimentResult result = run();
     EXPECT_EQ(states(result), (States{{"exact", RunStatus::verified},
@@ -127,8 +129,8 @@ TEST_F(FarHistoryRunTest, AnEngineThatBreaksItsRuleIsIncorrect) {
 
 // Exact outputs are wrong for an engine that is to follow a rule, and the other way round.
 TEST_F(FarHistoryRunTest, ARuleThatIsNotFollowedAtAllIsIncorrect) {
-  add_far("idle", kRule, [](FakeScript& script) { script.followed_rule = FarHistoryRule{}; });
-  add_engine("secret", [](FakeScript& script) { script.followed_rule = kRule; });
+  add_far("idle", kRule, [](FakeScript& script) { script.fault = {}; });
+  add_engine("secret", [](FakeScript& script) { script.fault = follow_rule(kRule); });
   EXPECT_EQ(states(run()),
             (States{{"idle", RunStatus::incorrect}, {"secret", RunStatus::incorrect}}));
 }
@@ -136,7 +138,8 @@ TEST_F(FarHistoryRunTest, ARuleThatIsNotFollowedAtAllIsIncorrect) {
 TEST_F(FarHistoryRunTest, OneWrongTokenInOneRequestIsFound) {
   add_far("good");
   add_far("bad", kRule, [](FakeScript& script) {
-    script.fault = [](const FakeRow& row) {
+    script.fault = [follow = script.fault](const FakeRow& row) {
+      follow(row);
       if (row.request == 17 && row.index == 1) row.token = (row.token + 1) % 64;
     };
   });
@@ -150,7 +153,8 @@ TEST_F(FarHistoryRunTest, EnginesOfOneRuleAgreeToTheBit) {
   use_attention_only();
   add_far("a");
   add_far("b", kRule, [](FakeScript& script) {
-    script.fault = [](const FakeRow& row) {  // within the tolerance
+    script.fault = [follow = script.fault](const FakeRow& row) {  // within the tolerance
+      follow(row);
       row.output[0] = std::nextafter(row.output[0], 2.0F);
       row.digest = hash_bytes(std::as_bytes(std::span(row.output)));
     };

@@ -19,6 +19,6 @@ namespace kvrm {
 // each query head's attention output is compared with exact attention over all positions, with the
 // same query, keys and values (EngineUsage::shadow, far_shadow.h). Memory counts what the rule
 // keeps, not what the shadow reads.
-std::unique_ptr<Engine> make_oracle_engine(const Model& model, const FarHistoryRule& rule);
+std::unique_ptr<Engine> make_oracle_engine(const Model& model, const FarHistoryRule& rule = {});
 
 }  // namespace kvrm

@@ -141,7 +141,7 @@ TEST(OracleEngine, ContentBelowThePrefixIsThePrefixes) {
   const Content content{.prefix_tokens = 9};
   const Admission admission{
       .content_key = kContentKey, .token_count = 20, .prefix_key = kPrefixKey, .prefix_tokens = 9};
-  const auto exact = make_oracle_engine(model, {});
+  const auto exact = make_oracle_engine(model);
   EXPECT_NEAR(prefilled_element(*exact, admission), element_by_hand(content, 20, singles(0, 20)),
               1e-7);
   EXPECT_NEAR(stepped_element(*exact, 1), element_by_hand(content, 21, singles(0, 21)), 1e-7);
@@ -181,7 +181,7 @@ INSTANTIATE_TEST_SUITE_P(KvTypes, LlamaWithRule,
 TEST_P(LlamaWithRule, ARuleThatNeverBitesIsExact) {
   FarHistoryRule late = kRule;
   late.window_tokens = 100;
-  const auto exact = make_oracle_engine(model_, {});
+  const auto exact = make_oracle_engine(model_);
   const auto far = make_oracle_engine(model_, late);
   EXPECT_EQ(llama_rows(*exact, 30, 3), llama_rows(*far, 30, 3));
   EXPECT_EQ(far->usage().shadow.outputs, 0U);
@@ -190,7 +190,7 @@ TEST_P(LlamaWithRule, ARuleThatNeverBitesIsExact) {
 TEST_P(LlamaWithRule, SinglePositionsAreExactToTheBit) {
   const FarHistoryRule single = {
       .enabled = true, .block_tokens = 1, .window_tokens = 3, .sink_tokens = 1, .summaries = 64};
-  const auto exact = make_oracle_engine(model_, {});
+  const auto exact = make_oracle_engine(model_);
   const auto far = make_oracle_engine(model_, single);
   EXPECT_EQ(llama_rows(*exact, 30, 3), llama_rows(*far, 30, 3));
   const ShadowError shadow = far->usage().shadow;
@@ -202,7 +202,7 @@ TEST_P(LlamaWithRule, SinglePositionsAreExactToTheBit) {
 // the middle of a prefill follow the rule too.
 TEST_P(LlamaWithRule, PrefillAndDecodeFollowTheSameRule) {
   const auto far = make_oracle_engine(model_, kRule);
-  const auto exact = make_oracle_engine(model_, {});
+  const auto exact = make_oracle_engine(model_);
   std::vector<TokenId> tokens = {1, 2, 3, 4, 5, 6, 7, 8};
   ASSERT_TRUE(far->admit({.token_count = 8, .tokens = tokens}));
   StepResult result = far->prefill({.first = 0, .count = 8, .last = true});

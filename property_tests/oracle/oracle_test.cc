@@ -71,7 +71,7 @@ TEST(OracleEngine, AttentionOnlyFollowsTheContentThroughPrefillAndDecode) {
   shape.max_len = 64;
   shape.kv_dtype = DType::bf16;
   const ShapeOnlyModel model(shape);
-  const auto oracle = make_oracle_engine(model, {});
+  const auto oracle = make_oracle_engine(model);
   constexpr std::uint64_t kContentKey = 12345;
   constexpr std::size_t kElement = (1 * 4 + 3) * 16 + 5;
   const std::vector<SlotIndex> slot = {0};
@@ -176,7 +176,7 @@ TEST_P(Golden, TokensAreThoseOfLlama2c) {
   std::ifstream lines(data / "golden/stories260K.jsonl");
   if (!lines) GTEST_SKIP() << "NO TEST DATA at " << data << ": the oracle's tokens go unchecked";
   const Checkpoint model(data / "model/stories260K.bin", GetParam());
-  const auto oracle = make_oracle_engine(model, {});
+  const auto oracle = make_oracle_engine(model);
   int prompts = 0;
   for (std::string line; std::getline(lines, line); ++prompts) {
     const auto row = nlohmann::json::parse(line);
