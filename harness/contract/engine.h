@@ -145,6 +145,9 @@ struct ShadowError {
   double bound_max = 0;
   double bound_sum = 0;
   double error_over_bound_max = 0;  // above 1: the bound is broken
+
+  double error_mean() const { return outputs == 0 ? 0 : error_sum / static_cast<double>(outputs); }
+  double bound_mean() const { return outputs == 0 ? 0 : bound_sum / static_cast<double>(outputs); }
 };
 
 struct EngineUsage {

@@ -24,6 +24,9 @@ std::string format_estimate(const std::optional<Estimate>& estimate);
 // "batch = 16, model = 8b"; empty without axes.
 std::string format_point(const std::map<std::string, std::string>& point);
 
+// One sentence on how far an approximate engine is from exact attention; empty for others.
+std::string format_far_history(const EngineResult& engine);
+
 // Engines of one point, which stand together in a result.
 std::vector<std::span<const EngineResult>> engines_by_point(const ExperimentResult& result);
 

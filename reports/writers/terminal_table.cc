@@ -77,9 +77,10 @@ std::vector<Column> columns() {
   };
 }
 
-// `null` answers without decoding, so it cannot win.
+// `null` answers without decoding and a far history with another answer, so neither can win.
 bool competes(const EngineResult& engine) {
-  return shown_metrics(engine) != nullptr && engine.status != RunStatus::unchecked;
+  return shown_metrics(engine) != nullptr && engine.status != RunStatus::unchecked &&
+         engine.status != RunStatus::approximate;
 }
 
 // Best value of a column among engines that compete; none where fewer than two compete or all
@@ -162,6 +163,15 @@ std::string render_reasons(std::span<const EngineResult> engines) {
   return out;
 }
 
+std::string render_far_histories(std::span<const EngineResult> engines) {
+  std::string out;
+  for (const EngineResult& engine : engines) {
+    const std::string text = format_far_history(engine);
+    if (!text.empty()) out += wrapped(fmt::format("{}: {}", engine.info.label, text));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string render_table(const ExperimentResult& result, bool color) {
@@ -171,15 +181,14 @@ std::string render_table(const ExperimentResult& result, bool color) {
     out += "\n";
     const std::string point = format_point(engines.front().point);
     if (!point.empty()) out += wrapped(point);
-    out += render_point(engines, color) + render_reasons(engines);
+    out += render_point(engines, color) + render_far_histories(engines) + render_reasons(engines);
   }
   out += "\n";
   for (const SkippedPoint& skipped : result.skipped) {
     out += wrapped(fmt::format("skipped: {}: {}", format_point(skipped.point), skipped.reason));
   }
   if (result.interrupted) out += "Interrupted: the results are incomplete.\n";
-  out +=
-      "* best of its column; n/a: too few observations; -: no metrics without a verified output\n";
+  out += "* best exact one; n/a: too few observations; -: no metrics without a verified output\n";
   return out;
 }
 
