@@ -20,6 +20,20 @@ std::string point_name(const std::map<std::string, std::string>& point) {
   return name.empty() ? "-" : name;
 }
 
+void print_shadow(const ShadowError& shadow) {
+  fmt::print(
+      "  against exact attention, {} outputs: error {:.2g} (max {:.2g}), bound {:.2g} ({:.2g}), "
+      "error/bound at most {:.2g}\n",
+      shadow.outputs, shadow.error_mean(), shadow.error_max, shadow.bound_mean(), shadow.bound_max,
+      shadow.error_over_bound_max);
+}
+
+nlohmann::ordered_json shadow_json(const ShadowError& shadow) {
+  return {{"outputs", shadow.outputs},     {"error_mean", shadow.error_mean()},
+          {"error_max", shadow.error_max}, {"bound_mean", shadow.bound_mean()},
+          {"bound_max", shadow.bound_max}, {"error_over_bound_max", shadow.error_over_bound_max}};
+}
+
 void print_text(const VerifyReport& report) {
   fmt::print("{:<22} {:<30} {:<11} {:>8} {:>9} {:>9} {:>11}\n", "engine", "point", "status",
              "requests", "tokens", "near ties", "error max");
@@ -28,6 +42,7 @@ void print_text(const VerifyReport& report) {
                point_name(engine.point), run_status_name(engine.status), engine.requests_checked,
                engine.tokens_checked, engine.near_ties, engine.error_max);
     if (!engine.reason.empty()) fmt::print("  {}\n", engine.reason);
+    if (engine.follows_rule) print_shadow(engine.shadow);
   }
   for (const SkippedPoint& skipped : report.skipped) {
     fmt::print("skipped {}: {}\n", point_name(skipped.point), skipped.reason);
@@ -47,6 +62,7 @@ nlohmann::ordered_json to_json(const VerifyReport& report) {
                                {"tokens_checked", engine.tokens_checked},
                                {"near_ties", engine.near_ties},
                                {"error_max", engine.error_max}});
+    if (engine.follows_rule) json["engines"].back()["far_history"] = shadow_json(engine.shadow);
   }
   json["skipped"] = nlohmann::ordered_json::array();
   for (const SkippedPoint& skipped : report.skipped) {

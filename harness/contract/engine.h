@@ -138,9 +138,9 @@ struct EngineCounters {
 // Counts by size, in blocks: entry i counts sizes in [2^i, 2^(i + 1)), the last one all beyond.
 using SizeHistogram = std::array<std::uint64_t, 16>;
 
-// Far history against exact attention with the same queries, over all query heads of all rows that
-// were compared. Errors are L2 norms of the difference of one head's output; the bound is DESIGN
-// 9's, computed for that query.
+// Far history against exact attention with the same queries: over the outputs of all query heads of
+// all rows that were given and had an entry to see. Errors are L2 norms of the difference of one
+// head's output; the bound is DESIGN 9's, for that query, with the rounding of stored means.
 struct ShadowError {
   std::uint64_t outputs = 0;
   double error_max = 0;
@@ -148,6 +148,9 @@ struct ShadowError {
   double bound_max = 0;
   double bound_sum = 0;
   double error_over_bound_max = 0;  // above 1: the bound is broken
+
+  double error_mean() const { return outputs == 0 ? 0 : error_sum / static_cast<double>(outputs); }
+  double bound_mean() const { return outputs == 0 ? 0 : bound_sum / static_cast<double>(outputs); }
 };
 
 struct EngineUsage {

@@ -22,6 +22,8 @@ enum class StaticAttention : std::uint8_t { full, early_exit };
 // where `summaries` entries exist already, the two oldest have merged first. So a query attends the
 // sinks, the entries and the rest exactly.
 struct FarHistoryRule {
+  bool operator==(const FarHistoryRule&) const = default;
+
   bool enabled = false;
   std::uint32_t block_tokens = 0;
   std::uint32_t window_tokens = 1024;  // at least block_tokens

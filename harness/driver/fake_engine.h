@@ -61,6 +61,7 @@ struct FakeScript {
   std::function<Nanoseconds(const StepPlan&)> step_time;
   std::function<Nanoseconds(const StepPlan&)> prepare_time;
   std::function<void(const FakeRow&)> fault;
+  ShadowError shadow;  // of an oracle that follows a far-history rule
 };
 
 // An admission, or a release (of an end or a preemption).
@@ -272,6 +273,7 @@ class FakeEngine final : public Engine {
 
   EngineUsage do_usage() const override {
     EngineUsage usage;
+    usage.shadow = script_.shadow;
     usage.memory.reserved_bytes = script_.reserved_bytes;
     usage.counters.forks = forks_;
     return usage;

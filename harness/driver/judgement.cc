@@ -127,8 +127,8 @@ class Dispute {
       mark(engines_[i],
            settled ? fmt::format("request {}: the digest of output {} is not that of its bytes",
                                  request_.id, parting)
-                   : fmt::format("request {}: exact engines differ in output {}, and the oracle "
-                                 "cannot tell which is right",
+                   : fmt::format("request {}: engines of one definition differ in output {}, and "
+                                 "the oracle cannot tell which is right",
                                  request_.id, parting));
     }
   }
@@ -141,14 +141,6 @@ class Dispute {
   std::vector<std::size_t> engines_;
   std::vector<SoloRun> runs_;  // by position in engines_
 };
-
-std::vector<bool> standing(const PointContext& context, std::span<const EngineVerdict> verdicts) {
-  std::vector<bool> judged(verdicts.size());
-  for (std::size_t i = 0; i < verdicts.size(); ++i) {
-    judged[i] = is_judged(context.engine_infos()[i]) && !verdicts[i].incorrect;
-  }
-  return judged;
-}
 
 std::vector<std::size_t> engines_that_finished(std::span<const std::vector<EventLog>> logs,
                                                const std::vector<bool>& judged, RequestId id) {
@@ -199,54 +191,94 @@ std::optional<RequestId> first_disagreement(std::span<const std::vector<EventLog
   return std::nullopt;
 }
 
-Status settle_disagreements(const PointContext& context, OracleChecker& oracle,
-                            std::span<const std::vector<EventLog>> logs,
-                            std::span<EngineVerdict> verdicts) {
+std::vector<Family> families_of(const std::vector<EngineInfo>& infos) {
+  std::vector<Family> families = {{.rule = {}, .members = std::vector<bool>(infos.size())}};
+  for (std::size_t i = 0; i < infos.size(); ++i) {
+    const EngineInfo& info = infos[i];
+    if (!is_judged(info)) continue;
+    KVRM_CHECK_NE(info.exact, info.far_history.enabled);
+    const FarHistoryRule rule = info.exact ? FarHistoryRule{} : info.far_history;
+    auto family = std::find_if(families.begin(), families.end(),
+                               [&](const Family& known) { return known.rule == rule; });
+    if (family == families.end()) {
+      family = families.insert(family, {rule, std::vector<bool>(infos.size())});
+    }
+    family->members[i] = true;
+  }
+  return families;
+}
+
+FamilyJudge::FamilyJudge(const PointContext& context, Family family)
+    : context_(context), family_(std::move(family)), oracle_(context.make_oracle(family_.rule)) {}
+
+// Members that nothing is known against.
+std::vector<bool> FamilyJudge::standing(std::span<const EngineVerdict> verdicts) const {
+  std::vector<bool> judged = family_.members;
+  for (std::size_t i = 0; i < verdicts.size(); ++i) {
+    if (verdicts[i].incorrect) judged[i] = false;
+  }
+  return judged;
+}
+
+Status FamilyJudge::settle_disagreements(std::span<const std::vector<EventLog>> logs,
+                                         std::span<EngineVerdict> verdicts) {
   while (true) {
-    const std::vector<bool> judged = standing(context, verdicts);
+    const std::vector<bool> judged = standing(verdicts);
     const std::optional<RequestId> disputed = first_disagreement(logs, judged);
     if (!disputed) return {};
     Result<std::vector<Request>> request =
-        context.find_requests(std::span<const RequestId>(&*disputed, 1));
+        context_.find_requests(std::span<const RequestId>(&*disputed, 1));
     if (!request) return tl::unexpected(request.error());
-    Dispute dispute(context, oracle, logs, verdicts, std::move(request->front()));
+    Dispute dispute(context_, oracle_, logs, verdicts, std::move(request->front()));
     const Status settled = dispute.settle(engines_that_finished(logs, judged, *disputed));
     if (!settled) return settled;
-    KVRM_CHECK(standing(context, verdicts) != judged);
+    KVRM_CHECK(standing(verdicts) != judged);
   }
 }
 
-Status check_samples(const PointContext& context, OracleChecker& oracle,
-                     std::span<const std::vector<EventLog>> logs,
-                     std::span<EngineVerdict> verdicts) {
-  const std::vector<bool> judged = standing(context, verdicts);
+Status FamilyJudge::check_samples(std::span<const std::vector<EventLog>> logs,
+                                  std::span<EngineVerdict> verdicts) {
+  const std::vector<bool> judged = standing(verdicts);
   const std::vector<RequestId> ids = sampled_requests(logs, judged);
-  const Result<std::vector<Request>> requests = context.find_requests(ids);
+  const Result<std::vector<Request>> requests = context_.find_requests(ids);
   if (!requests) return tl::unexpected(requests.error());
   for (std::size_t i = 0; i < logs.size(); ++i) {
     if (!judged[i]) continue;
-    EngineVerdict& verdict = verdicts[i];
     for (const EventLog& log : logs[i]) {
       for (const OutputSample& sample : log.samples) {
         const auto place = std::lower_bound(ids.begin(), ids.end(), sample.request) - ids.begin();
-        const OracleFinding finding =
-            oracle.check_all((*requests)[static_cast<std::size_t>(place)], sample);
-        ++verdict.oracle_samples;
-        verdict.oracle_error_max = std::max(verdict.oracle_error_max, finding.error);
-        if (finding.right || verdict.incorrect) continue;
-        verdict.incorrect = true;
-        verdict.reason = finding.reason;
+        check((*requests)[static_cast<std::size_t>(place)], sample, verdicts[i]);
       }
     }
+  }
+  for (std::size_t i = 0; i < verdicts.size(); ++i) {
+    if (family_.members[i]) verdicts[i].shadow = oracle_.shadow();
   }
   return {};
 }
 
+void FamilyJudge::check(const Request& request, const OutputSample& sample,
+                        EngineVerdict& verdict) {
+  const OracleFinding finding = oracle_.check_all(request, sample);
+  ++verdict.oracle_samples;
+  verdict.oracle_error_max = std::max(verdict.oracle_error_max, finding.error);
+  if (finding.right || verdict.incorrect) return;
+  verdict.incorrect = true;
+  verdict.reason = finding.reason;
+}
+
+std::string broken_bound(const ShadowError& shadow) {
+  if (!(shadow.error_over_bound_max > 1)) return {};
+  return fmt::format("the far history's error is {:.6g} times its bound, so the bound is wrong",
+                     shadow.error_over_bound_max);
+}
+
 std::uint64_t common_output_digest(const PointContext& context,
                                    std::span<const std::vector<EventLog>> logs) {
+  const Family exact = families_of(context.engine_infos()).front();
   std::set<std::uint64_t> digests;
   for (std::size_t i = 0; i < logs.size(); ++i) {
-    if (!is_judged(context.engine_infos()[i])) continue;
+    if (!exact.members[i]) continue;
     for (const EventLog& log : logs[i]) digests.insert(log.output_digest);
   }
   return digests.size() == 1 ? *digests.begin() : 0;

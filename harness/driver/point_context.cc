@@ -115,8 +115,8 @@ Result<std::unique_ptr<RequestStream>> PointContext::open_workload() const {
   return registry_->open_workload(point_->workload);
 }
 
-OracleChecker PointContext::make_oracle() const {
-  return {registry_->make_oracle(*model_), model_->shape()};
+OracleChecker PointContext::make_oracle(const FarHistoryRule& rule) const {
+  return {registry_->make_oracle(*model_, rule), model_->shape()};
 }
 
 DriveOptions PointContext::drive_options() const {

@@ -38,7 +38,8 @@ class PointContext {
 
   Result<std::unique_ptr<Engine>> make_engine(std::size_t index) const;
   Result<std::unique_ptr<RequestStream>> open_workload() const;
-  OracleChecker make_oracle() const;
+  // The reference of exact engines (rule not enabled), or of those that follow the rule.
+  OracleChecker make_oracle(const FarHistoryRule& rule) const;
   // Budget, model and sizes; the rest as DriveOptions has it.
   DriveOptions drive_options() const;
   LoopMode loop() const;

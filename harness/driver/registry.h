@@ -61,8 +61,9 @@ struct Registry {
   std::function<Result<std::unique_ptr<RequestStream>>(const WorkloadSpec&)> open_workload;
   std::function<Result<TraceSummary>(const std::string& file, const std::string& format)>
       summarise_trace;
-  // The oracle as an Engine: double precision, one slot, plain loops.
-  std::function<std::unique_ptr<Engine>(const Model&)> make_oracle;
+  // The oracle as an Engine: double precision, one slot, plain loops. With an enabled rule it is
+  // the reference of the engines that follow that rule, and its own shadow.
+  std::function<std::unique_ptr<Engine>(const Model&, const FarHistoryRule&)> make_oracle;
 };
 
 // Defined by the composition root, kvrm.cc.

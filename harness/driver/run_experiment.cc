@@ -139,18 +139,21 @@ EngineResult describe_engine(const PointContext& context, std::size_t index,
   engine.output_digest = logs.empty() ? 0 : logs.front().output_digest;
   engine.oracle_samples = verdict.oracle_samples;
   engine.oracle_error_max = verdict.oracle_error_max;
+  engine.shadow = verdict.shadow;
   if (verdict.incorrect) {
     set_status(engine, RunStatus::incorrect, verdict.reason);
   } else if (set_status_of_logs(context, logs, engine)) {
     return engine;
   } else if (!engine.info.checked) {
     set_status(engine, RunStatus::unchecked, "its outputs mean nothing, by design");
-  } else if (!engine.info.exact) {
+  } else if (!is_judged(engine.info)) {
     set_status(engine, RunStatus::invalid, "its outputs are approximate and have no reference");
   } else if (verdict.oracle_samples == 0) {
     set_status(engine, RunStatus::incomplete, "no request finished, so no output was verified");
+  } else if (const std::string broken = broken_bound(verdict.shadow); !broken.empty()) {
+    set_status(engine, RunStatus::invalid, broken);
   } else {
-    set_status(engine, RunStatus::verified);
+    set_status(engine, engine.info.exact ? RunStatus::verified : RunStatus::approximate);
   }
   return engine;
 }
@@ -158,9 +161,10 @@ EngineResult describe_engine(const PointContext& context, std::size_t index,
 // Verifies and summarises one point's runs into the result.
 Status conclude_point(const PointContext& context, EngineLogs logs, ExperimentResult& result) {
   std::vector<EngineVerdict> verdicts(logs.size());
-  OracleChecker oracle = context.make_oracle();
-  for (const auto judge : {&settle_disagreements, &check_samples}) {
-    if (Status judged = judge(context, oracle, logs, verdicts); !judged) return judged;
+  for (Family& family : families_of(context.engine_infos())) {
+    FamilyJudge judge(context, std::move(family));
+    if (Status judged = judge.settle_disagreements(logs, verdicts); !judged) return judged;
+    if (Status judged = judge.check_samples(logs, verdicts); !judged) return judged;
   }
   std::vector<EngineResult> engines;
   for (std::size_t i = 0; i < logs.size(); ++i) {

@@ -6,12 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <functional>
 #include <map>
 #include <set>
 
 #include "harness/driver/exit_code.h"
-#include "harness/driver/fake_engine.h"
+#include "harness/driver/experiment_fixture.h"
 #include "harness/driver/point_context.h"
 #include "harness/driver/verify_experiment.h"
 
@@ -20,119 +19,6 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-class FakeModel final : public Model {
- public:
-  explicit FakeModel(ModelShape shape) : shape_(shape) {}
-
- private:
-  const ModelShape& do_shape() const override { return shape_; }
-  const ModelWeights& do_weights() const override { return weights_; }
-  std::uint64_t do_digest() const override { return 17; }
-  ModelShape shape_;
-  ModelWeights weights_;
-};
-
-class FakeDevice final : public Device {
- public:
-  explicit FakeDevice(ManualClock& clock) : clock_(clock) {}
-
- private:
-  const DeviceInfo& do_info() const override { return info_; }
-  Clock& do_clock() override { return clock_; }
-  Result<Buffer> do_allocate(const AllocationSpec&) override {
-    return fail(ExitCode::incomplete, "no memory here");
-  }
-  void do_free(std::byte*, std::size_t, MemoryPurpose) override {}
-  MemoryAccount do_memory() const override { return {}; }
-  void do_launch(const Op&) override {}
-  std::unique_ptr<RecordedGraph> do_record(std::span<const Op>) override { return nullptr; }
-  void do_replay(const RecordedGraph&) override {}
-  void do_wait() override {}
-  DeviceRun do_last_run() const override { return {}; }
-
-  DeviceInfo info_{.backend = "fake", .kernel_target = "none", .workers = 1};
-  ManualClock& clock_;
-};
-
-class RunExperimentTest : public testing::Test {
- protected:
-  RunExperimentTest() {
-    registry_.version = "test";
-    registry_.backends = {{"fake", [this](const BackendSpec&) -> Result<std::unique_ptr<Device>> {
-                             return std::make_unique<FakeDevice>(clock_);
-                           }}};
-    registry_.load_model = [](const ModelSpec& spec) -> Result<std::unique_ptr<Model>> {
-      return std::make_unique<FakeModel>(spec.shape);
-    };
-    registry_.open_workload =
-        [this](const WorkloadSpec& spec) -> Result<std::unique_ptr<RequestStream>> {
-      std::vector<Request> requests;
-      for (RequestId id = 0; id < spec.requests; ++id) {
-        requests.push_back(fake_request(id, 0, 1 + id % 9, 1 + (id * 5) % 7));
-      }
-      return std::make_unique<ListStream>(std::move(requests), before_pull_);
-    };
-    registry_.make_oracle = [](const Model& model) -> std::unique_ptr<Engine> {
-      return std::make_unique<FakeEngine>(FakeScript{.shape = model.shape()});
-    };
-    ExperimentPoint point;
-    point.model.shape = fake_shape(ModelKind::decoder);
-    point.backend.kind = "fake";
-    point.workload.requests = 40;
-    point.budget = {.kv_bytes = 1000, .max_batch = 4, .max_len = 256, .prefill_tokens = 16};
-    point.driver.repeats = 4;
-    experiment_.points = {point};
-  }
-
-  ExperimentPoint& point() { return experiment_.points.front(); }
-  void use_attention_only() { point().model.shape = fake_shape(ModelKind::attention_only); }
-
-  // Adds an engine of its own kind.
-  void add_engine(const std::string& label, std::function<void(FakeScript&)> change = {}) {
-    registry_.engines.push_back({label, "a fake",
-                                 [this, change](const EngineSpec& spec, const Model& model,
-                                                Device&) -> Result<std::unique_ptr<Engine>> {
-                                   FakeScript script;
-                                   script.info.kind = spec.kind;
-                                   script.info.label = spec.label;
-                                   script.shape = model.shape();
-                                   script.reserved_bytes = 1000;
-                                   script.clock = &clock_;
-                                   script.step_time = [](const StepPlan&) {
-                                     return Nanoseconds{1000};
-                                   };
-                                   if (change) change(script);
-                                   made_.push_back(spec.label);
-                                   return std::make_unique<FakeEngine>(std::move(script));
-                                 }});
-    point().engines.push_back({.kind = label, .label = label, .budget = point().budget});
-  }
-  void add_faulty(const std::string& label, std::function<void(const FakeRow&)> fault) {
-    add_engine(label, [fault](FakeScript& script) { script.fault = fault; });
-  }
-
-  ExperimentResult run() {
-    Result<ExperimentResult> result = run_experiment(experiment_, registry_, options_);
-    EXPECT_TRUE(result.has_value()) << result.error().message;
-    return std::move(*result);
-  }
-  static std::map<std::string, RunStatus> states(const ExperimentResult& result) {
-    std::map<std::string, RunStatus> states;
-    for (const EngineResult& engine : result.engines) {
-      states[engine.info.label] = engine.status;
-      EXPECT_EQ(engine.metrics.has_value(), carries_metrics(engine.status));
-    }
-    return states;
-  }
-
-  ManualClock clock_;
-  Registry registry_;
-  Experiment experiment_;
-  RunOptions options_;
-  std::function<void()> before_pull_;
-  std::vector<std::string> made_;
-};
 
 TEST_F(RunExperimentTest, EnginesThatAgreeAreVerifiedInRotatedTurns) {
   for (const char* label : {"a", "b", "c"}) add_engine(label);

@@ -29,6 +29,13 @@ inline constexpr double kDecoderToleranceBf16Kv = 2e-2;
 //  - bf16 weights: the engines' products also round their activations to bf16, 2^-8 of every
 //    element, in every layer; the oracle does not.
 inline constexpr double kDecoderToleranceBf16Weights = 5e-2;
+//  - far history: the oracle follows the engine's rule, so the tolerances are the same. Its means
+//    are sums in double in the engines' own order, so from the same keys and values both store the
+//    same bits: for attention_only nothing is added. In a decoder a stored mean is one more element
+//    near a rounding boundary: where its mean differs in the last bits of f32 it may go to the
+//    other neighbour, by the same unit in the last place as a key or value may, and it moves an
+//    output by no more than a flipped key or value of the same attention weight does. Nor are there
+//    more of them: an entry stands for a block of elements, each of which could have flipped.
 // A sampled token that is not the oracle's is accepted where the oracle's logit of it lies within
 // the tolerance, times the largest |logit|, of the maximum: both then are first maxima for all that
 // the precision can tell.
@@ -56,6 +63,8 @@ class OracleChecker {
   // compared; after an accepted difference it goes on from the sample's tokens. attention_only: as
   // check_last(). A sample bit-equal to the last one of the same request is not computed again.
   OracleFinding check_all(const Request& request, const OutputSample& sample);
+  // Of every output that the oracle has given, where it follows a far-history rule.
+  ShadowError shadow() const { return oracle_->usage().shadow; }
 
  private:
   struct Known {

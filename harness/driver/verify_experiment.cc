@@ -21,7 +21,11 @@ bool stop_asked(const RunOptions& options) {
 class PointVerification {
  public:
   PointVerification(const PointContext& context, const RunOptions& options, RunProgress& progress)
-      : context_(context), options_(options), progress_(progress), oracle_(context.make_oracle()) {}
+      : context_(context), options_(options), progress_(progress) {
+    for (Family& family : families_of(context.engine_infos())) {
+      judges_.emplace_back(context, std::move(family));
+    }
+  }
 
   Result<std::vector<EngineVerification>> run() {
     std::vector<RequestId> ids(context_.workload().requests);
@@ -36,9 +40,11 @@ class PointVerification {
     for (std::size_t i = 0; i < engines; ++i, ++progress_.run) {
       reports_[i].point = context_.point().axes;
       reports_[i].label = context_.point().engines[i].label;
+      reports_[i].follows_rule = context_.engine_infos()[i].far_history.enabled;
       if (Status done = verify_engine(i); !done) return tl::unexpected(done.error());
     }
     if (Status settled = compare_engines(); !settled) return tl::unexpected(settled.error());
+    add_shadows();
     return std::move(reports_);
   }
 
@@ -47,7 +53,7 @@ class PointVerification {
     EngineVerification& report = reports_[index];
     if (!is_judged(context_.engine_infos()[index])) {
       report.status = RunStatus::unchecked;
-      report.reason = "its outputs are not exact, by design";
+      report.reason = "its outputs have no reference, by design";
       return {};
     }
     const Result<std::unique_ptr<Engine>> engine = context_.make_engine(index);
@@ -69,7 +75,7 @@ class PointVerification {
     drive.stop = options_.stop;
     drive.samples = {.longest = 0, .preempted = 0, .random = 0};
     drive.on_finished = [this, index](const RequestRecord& record, const OutputSample& sample) {
-      check(reports_[index], requests_[record.id], sample);
+      check(index, requests_[record.id], sample);
     };
     if (options_.progress) {
       progress_.engine = context_.point().engines[index].label;
@@ -82,8 +88,14 @@ class PointVerification {
     return drive;
   }
 
-  void check(EngineVerification& report, const Request& request, const OutputSample& sample) {
-    const OracleFinding finding = oracle_.check_all(request, sample);
+  FamilyJudge& judge_of(std::size_t index) {
+    return *std::find_if(judges_.begin(), judges_.end(),
+                         [&](const FamilyJudge& judge) { return judge.family().members[index]; });
+  }
+
+  void check(std::size_t index, const Request& request, const OutputSample& sample) {
+    EngineVerification& report = reports_[index];
+    const OracleFinding finding = judge_of(index).oracle().check_all(request, sample);
     ++report.requests_checked;
     report.tokens_checked += finding.tokens;
     report.near_ties += finding.near_ties;
@@ -103,18 +115,18 @@ class PointVerification {
     } else if (report.requests_checked == 0) {
       report.reason = "no request finished, so no output was verified";
     } else {
-      report.status = RunStatus::verified;
+      report.status = report.follows_rule ? RunStatus::approximate : RunStatus::verified;
     }
   }
 
-  // Exact engines must agree to the bit, not only within the oracle's tolerance.
+  // Engines of one family must agree to the bit, not only within the oracle's tolerance.
   Status compare_engines() {
     std::vector<EngineVerdict> verdicts(reports_.size());
     for (std::size_t i = 0; i < reports_.size(); ++i) {
       verdicts[i].incorrect = reports_[i].status == RunStatus::incorrect;
     }
-    if (Status settled = settle_disagreements(context_, oracle_, logs_, verdicts); !settled) {
-      return settled;
+    for (FamilyJudge& judge : judges_) {
+      if (Status settled = judge.settle_disagreements(logs_, verdicts); !settled) return settled;
     }
     for (std::size_t i = 0; i < reports_.size(); ++i) {
       if (!verdicts[i].incorrect || reports_[i].status == RunStatus::incorrect) continue;
@@ -124,10 +136,21 @@ class PointVerification {
     return {};
   }
 
+  void add_shadows() {
+    for (std::size_t i = 0; i < reports_.size(); ++i) {
+      EngineVerification& report = reports_[i];
+      if (!report.follows_rule || !is_judged(context_.engine_infos()[i])) continue;
+      report.shadow = judge_of(i).oracle().shadow();
+      if (report.status != RunStatus::approximate) continue;
+      report.reason = broken_bound(report.shadow);
+      if (!report.reason.empty()) report.status = RunStatus::invalid;
+    }
+  }
+
   const PointContext& context_;
   const RunOptions& options_;
   RunProgress& progress_;
-  OracleChecker oracle_;
+  std::vector<FamilyJudge> judges_;
   std::vector<Request> requests_;
   std::vector<std::vector<EventLog>> logs_;
   std::vector<EngineVerification> reports_;

@@ -17,18 +17,21 @@
 
 namespace kvrm {
 
-// One engine at one point. Status is verified, incorrect, incomplete (stopped early) or unchecked
-// (outputs mean nothing).
+// One engine at one point. Status is verified, approximate (far history: verified against its own
+// reference), incorrect, incomplete (stopped early), unchecked (outputs mean nothing), or invalid
+// (a far history whose error exceeds its bound).
 struct EngineVerification {
   std::map<std::string, std::string> point;
   std::string label;
   RunStatus status = RunStatus::incomplete;
-  std::string reason;  // empty when verified
+  std::string reason;  // empty when verified or approximate
   std::uint64_t requests_checked = 0;
   std::uint64_t requests_refused = 0;
   std::uint64_t tokens_checked = 0;
   std::uint64_t near_ties = 0;  // tokens accepted though the oracle's differed (verify.h)
   double error_max = 0;         // relative, as in verify.h
+  bool follows_rule = false;    // a far history, so that there is a shadow
+  ShadowError shadow;           // as EngineResult::shadow
 };
 
 struct VerifyReport {

@@ -194,6 +194,24 @@ constexpr MetricEntry kMovement[] = {
      kSum, Better::smaller},
 };
 
+constexpr std::string_view kSampledRows = "rows that the oracle gave to verify samples";
+constexpr std::string_view kFamily = "all samples of all engines with this rule, all repeats";
+
+constexpr MetricEntry kFarHistory[] = {
+    {"far_history.rule", "what stays exact, and how many entries stand for the rest",
+     "fixed for an engine's life", "tokens, entries", "none"},
+    {"far_history.outputs", "outputs of single query heads that had an entry to see", kSampledRows,
+     "outputs", kFamily},
+    {"far_history.error_mean", "L2 norm of output - exact attention's, same query, keys and values",
+     kSampledRows, "L2 norm", "mean over outputs"},
+    {"far_history.error_max", "the same", kSampledRows, "L2 norm", "largest of all outputs"},
+    {"far_history.bound_mean", "what DESIGN 9 bounds the error by, with the rounding of means",
+     kSampledRows, "L2 norm", "mean over outputs"},
+    {"far_history.bound_max", "the same", kSampledRows, "L2 norm", "largest of all outputs"},
+    {"far_history.error_over_bound_max", "error / bound of the same output; above 1: invalid",
+     kSampledRows, "ratio", "largest of all outputs"},
+};
+
 constexpr MetricEntry kComparisons[] = {
     {"comparisons.ratio", "engine / baseline of the same metric", "the same repeat", "ratio",
      "geometric mean over paired repeats; interval: resampled pairs; one pair: none",
@@ -202,7 +220,7 @@ constexpr MetricEntry kComparisons[] = {
 
 constexpr std::size_t kEntries = std::size(kLatencies) + std::size(kRates) + std::size(kCounts) +
                                  std::size(kMemory) + std::size(kMovement) +
-                                 std::size(kComparisons);
+                                 std::size(kFarHistory) + std::size(kComparisons);
 
 constexpr std::array<MetricEntry, kEntries> all_entries() {
   std::array<MetricEntry, kEntries> entries;
@@ -215,6 +233,7 @@ constexpr std::array<MetricEntry, kEntries> all_entries() {
   append(kCounts);
   append(kMemory);
   append(kMovement);
+  append(kFarHistory);
   append(kComparisons);
   return entries;
 }

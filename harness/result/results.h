@@ -123,6 +123,9 @@ struct EngineResult {
   Nanoseconds exposed_host_mean = 0;
   std::uint64_t oracle_samples = 0;  // requests replayed through the oracle
   double oracle_error_max = 0;       // largest difference seen, relative as documented in verify.h
+  // Far history (info.far_history.enabled): its distance from exact attention, over all outputs
+  // that the oracle gave for engines with this rule.
+  ShadowError shadow;
 };
 
 struct Comparison {

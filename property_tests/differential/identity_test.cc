@@ -85,7 +85,7 @@ void expect_memory_in_order(const EngineRun& run, const EngineSpec& spec) {
 // All engines could share one mistake about whose content a shared prefix is.
 void expect_samples_right(const EngineCase& setup, const Registry& registry, const Model& model,
                           const EngineRun& run, Coverage& coverage) {
-  OracleChecker oracle(registry.make_oracle(model), model.shape());
+  OracleChecker oracle(registry.make_oracle(model, {}), model.shape());
   for (const Request& request : setup.requests) {
     if (request.prefix_tokens == 0) continue;
     const OracleFinding finding = oracle.check_last(request, run.outputs[request.id]);

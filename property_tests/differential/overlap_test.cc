@@ -55,8 +55,7 @@ void expect_nothing_held(const EngineRun& run) {
 // lie, hence what compaction finds, follows from when they were taken.
 std::uint64_t transported_bytes(const EngineRun& run, std::uint64_t block_bytes) {
   const EngineCounters& counters = run.log.end_usage.counters;
-  return counters.moved_bytes -
-         (counters.copy_on_writes + counters.compacted_blocks) * block_bytes;
+  return counters.moved_bytes - (counters.copy_on_writes + counters.compacted_blocks) * block_bytes;
 }
 
 void expect_same_schedule(const EngineRun& overlapped, const EngineRun& plain,
@@ -68,18 +67,12 @@ void expect_same_schedule(const EngineRun& overlapped, const EngineRun& plain,
     ASSERT_EQ(overlapped.log.steps[i].prefill_tokens, plain.log.steps[i].prefill_tokens) << i;
   }
   constexpr std::uint64_t EngineCounters::*kUnplaced[] = {
-      &EngineCounters::kv_read_bytes,
-      &EngineCounters::blocks,
-      &EngineCounters::captures,
-      &EngineCounters::replays,
-      &EngineCounters::launches,
-      &EngineCounters::fallbacks,
-      &EngineCounters::commits,
-      &EngineCounters::rows,
-      &EngineCounters::padding_rows,
-      &EngineCounters::attended_positions,
-      &EngineCounters::masked_positions,
-      &EngineCounters::allocation_failures,
+      &EngineCounters::kv_read_bytes,    &EngineCounters::blocks,
+      &EngineCounters::captures,         &EngineCounters::replays,
+      &EngineCounters::launches,         &EngineCounters::fallbacks,
+      &EngineCounters::commits,          &EngineCounters::rows,
+      &EngineCounters::padding_rows,     &EngineCounters::attended_positions,
+      &EngineCounters::masked_positions, &EngineCounters::allocation_failures,
   };
   for (const auto counter : kUnplaced) {
     EXPECT_EQ(overlapped.log.end_usage.counters.*counter, plain.log.end_usage.counters.*counter);

@@ -16,6 +16,7 @@
 #include "harness/contract/content.h"
 #include "property_tests/oracle/oracle_engine.h"
 #include "property_tests/oracle/reference_attention.h"
+#include "property_tests/oracle/test_models.h"
 
 namespace kvrm {
 namespace {
@@ -28,7 +29,7 @@ TEST(ReferenceAttention, WeighsValuesByTheSoftmaxOfScaledProducts) {
   const std::vector<double> values = {8, 0, 0, 1, 0, 8, 0, 1, 0, 0, 8, 1};
   std::vector<double> weights;
   std::vector<double> output(4, 99.0);
-  reference_attention(query, keys, values, weights, output);
+  reference_attention(query, {.keys = keys, .values = values, .bias = {}}, weights, output);
   const std::vector<double> expected = {1, 2, 5, 1};
   for (std::size_t d = 0; d < 4; ++d) EXPECT_NEAR(output[d], expected[d], 1e-12);
 }
@@ -38,45 +39,29 @@ TEST(ReferenceAttention, HoldsForLogitsThatOverflowAnExponential) {
   const std::vector<double> keys = {1, 2};
   std::vector<double> weights;
   std::vector<double> output(1);
-  reference_attention(query, keys, std::vector<double>{3, 7}, weights, output);
+  const std::vector<double> values = {3, 7};
+  reference_attention(query, {.keys = keys, .values = values, .bias = {}}, weights, output);
   EXPECT_DOUBLE_EQ(output[0], 7);
 }
 
-class ShapeOnlyModel final : public Model {
- public:
-  explicit ShapeOnlyModel(const ModelShape& shape) : shape_(shape) {}
-
- private:
-  const ModelShape& do_shape() const override { return shape_; }
-  const ModelWeights& do_weights() const override { return weights_; }
-  std::uint64_t do_digest() const override { return 0; }
-  ModelShape shape_;
-  ModelWeights weights_;
-};
-
-// Attention output element (layer 1, query head 3, dim 5) after all of these positions, term by
-// term; keys[i] names the content of position i.
-double element_by_hand(const ModelShape& shape, const std::vector<std::uint64_t>& keys) {
-  const auto positions = static_cast<std::uint32_t>(keys.size());
+// Attention output element (layer 1, query head 3, dim 5) after `positions`, term by term.
+double element_by_hand(const ModelShape& shape, std::uint64_t key, std::uint32_t positions) {
   double sum = 0;
   double total = 0;
   for (std::uint32_t i = 0; i < positions; ++i) {
     double logit = 0;
     for (std::uint32_t d = 0; d < shape.head_dim; ++d) {
-      logit += double{content_value(keys.back(), ContentPart::query, 1, positions - 1, 3, d)} *
-               content_value(keys[i], ContentPart::key, 1, i, 1, d);
+      logit += double{content_value(key, ContentPart::query, 1, positions - 1, 3, d)} *
+               content_value(key, ContentPart::key, 1, i, 1, d);
     }
     const double weight = std::exp(logit / std::sqrt(16.0));
     sum += weight;
-    total += weight * content_value(keys[i], ContentPart::value, 1, i, 1, 5);
+    total += weight * content_value(key, ContentPart::value, 1, i, 1, 5);
   }
   return total / sum;
 }
 
-constexpr std::uint64_t kContentKey = 12345;
-constexpr std::size_t kElement = (1 * 4 + 3) * 16 + 5;
-
-ModelShape content_shape() {
+TEST(OracleEngine, AttentionOnlyFollowsTheContentThroughPrefillAndDecode) {
   ModelShape shape;
   shape.kind = ModelKind::attention_only;
   shape.layers = 2;
@@ -85,27 +70,10 @@ ModelShape content_shape() {
   shape.head_dim = 16;
   shape.max_len = 64;
   shape.kv_dtype = DType::bf16;
-  return shape;
-}
-
-TEST(OracleEngine, ASharedPrefixHasItsOwnContent) {
-  const ShapeOnlyModel model(content_shape());
-  const auto oracle = make_oracle_engine(model);
-  std::vector<std::uint64_t> keys(13, 777);
-  keys.resize(20, kContentKey);
-  ASSERT_TRUE(oracle->admit({.content_key = kContentKey,
-                             .token_count = 20,
-                             .tokens = {},
-                             .prefix_key = 777,
-                             .prefix_tokens = 13}));
-  const StepResult result = oracle->prefill({.first = 0, .count = 20, .last = true});
-  EXPECT_NEAR(result.rows[0].output[kElement], element_by_hand(model.shape(), keys), 1e-7);
-}
-
-TEST(OracleEngine, AttentionOnlyFollowsTheContentThroughPrefillAndDecode) {
-  const ModelShape shape = content_shape();
   const ShapeOnlyModel model(shape);
   const auto oracle = make_oracle_engine(model);
+  constexpr std::uint64_t kContentKey = 12345;
+  constexpr std::size_t kElement = (1 * 4 + 3) * 16 + 5;
   const std::vector<SlotIndex> slot = {0};
 
   ASSERT_TRUE(oracle->admit({.content_key = kContentKey, .token_count = 20}));
@@ -113,12 +81,11 @@ TEST(OracleEngine, AttentionOnlyFollowsTheContentThroughPrefillAndDecode) {
   const StepResult prefilled = oracle->prefill({.first = 13, .count = 7, .last = true});
   ASSERT_EQ(prefilled.rows.size(), 1U);
   ASSERT_EQ(prefilled.rows[0].output.size(), 2U * 4U * 16U);
-  EXPECT_NEAR(prefilled.rows[0].output[kElement],
-              element_by_hand(shape, std::vector(20, kContentKey)), 1e-7);
+  EXPECT_NEAR(prefilled.rows[0].output[kElement], element_by_hand(shape, kContentKey, 20), 1e-7);
   ASSERT_TRUE(oracle->extend(0));
   oracle->submit({.step = 1, .slots = slot});
-  EXPECT_NEAR(oracle->collect().rows[0].output[kElement],
-              element_by_hand(shape, std::vector(21, kContentKey)), 1e-7);
+  EXPECT_NEAR(oracle->collect().rows[0].output[kElement], element_by_hand(shape, kContentKey, 21),
+              1e-7);
   oracle->release(0);
   EXPECT_EQ(oracle->usage().memory.live_bytes, 0U);
 }

@@ -21,16 +21,22 @@ double dot(std::span<const double> a, std::span<const double> b) {
   return std::accumulate(sums.begin(), sums.end(), rest);
 }
 
-void reference_attention(std::span<const double> query, std::span<const double> keys,
-                         std::span<const double> values, std::vector<double>& weights,
-                         std::span<double> output) {
+double distance(std::span<const double> a, std::span<const double> b) {
+  double squares = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) squares += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(squares);
+}
+
+void reference_attention(std::span<const double> query, const Attended& attended,
+                         std::vector<double>& weights, std::span<double> output) {
   const std::size_t head_dim = query.size();
-  const std::size_t positions = keys.size() / head_dim;
+  const std::size_t positions = attended.keys.size() / head_dim;
   KVRM_CHECK_LT(0U, positions);
   const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
   weights.resize(positions);
   for (std::size_t i = 0; i < positions; ++i) {
-    weights[i] = scale * dot(query, keys.subspan(i * head_dim, head_dim));
+    weights[i] = scale * dot(query, attended.keys.subspan(i * head_dim, head_dim));
+    if (!attended.bias.empty()) weights[i] += attended.bias[i];
   }
   const double highest = *std::max_element(weights.begin(), weights.end());
   double sum = 0;
@@ -38,8 +44,10 @@ void reference_attention(std::span<const double> query, std::span<const double> 
 
   std::fill(output.begin(), output.end(), 0.0);
   for (std::size_t i = 0; i < positions; ++i) {
-    const double weight = weights[i] / sum;
-    for (std::size_t d = 0; d < head_dim; ++d) output[d] += weight * values[i * head_dim + d];
+    weights[i] /= sum;
+    for (std::size_t d = 0; d < head_dim; ++d) {
+      output[d] += weights[i] * attended.values[i * head_dim + d];
+    }
   }
 }
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 
 #include "harness/base/check.h"
-#include "property_tests/oracle/reference_attention.h"
+#include "property_tests/oracle/ruled_attention.h"
 
 namespace kvrm {
 namespace {
@@ -56,46 +56,52 @@ void store(const Vector& heads, std::uint32_t head, const ModelShape& shape, Vec
 
 }  // namespace
 
-ReferenceLlama::ReferenceLlama(const Model& model)
-    : shape_(model.shape()), weights_(model.weights()), hidden_(shape_.model_dim) {}
+ReferenceLlama::ReferenceLlama(const Model& model, const FarHistoryRule& rule)
+    : shape_(model.shape()), weights_(model.weights()), rule_(rule), hidden_(shape_.model_dim) {}
 
 ReferenceHistory ReferenceLlama::empty_history() const {
   const std::vector<std::vector<Vector>> none(shape_.layers, std::vector<Vector>(shape_.kv_heads));
-  return {.keys = none, .values = none};
+  const std::vector<ReferenceFarHistory> far(
+      shape_.kv_heads, ReferenceFarHistory(rule_, shape_.kv_dtype, shape_.head_dim));
+  return {.keys = none, .values = none, .far = {shape_.layers, far}};
 }
 
-void ReferenceLlama::consume(TokenId token, ReferenceHistory& history) {
+void ReferenceLlama::consume(TokenId token, ReferenceHistory& history, ShadowError* shadow) {
   KVRM_CHECK_LT(token, shape_.vocabulary);
   KVRM_CHECK_LT(history.positions, shape_.max_len);
   for (std::uint32_t i = 0; i < shape_.model_dim; ++i) {
     hidden_[i] = weights_.embedding[std::size_t{token} * shape_.model_dim + i];
   }
   for (std::uint32_t layer = 0; layer < shape_.layers; ++layer) {
-    attention(weights_.layers[layer], layer, history);
+    attention(layer, history, shadow);
     feed_forward(weights_.layers[layer]);
   }
   ++history.positions;
 }
 
-void ReferenceLlama::attention(const LayerWeights& weights, std::uint32_t layer,
-                               ReferenceHistory& history) {
+void ReferenceLlama::attention(std::uint32_t layer, ReferenceHistory& history,
+                               ShadowError* shadow) {
+  const LayerWeights& weights = weights_.layers[layer];
   const Vector x = rms_norm(hidden_, weights.attention_norm, shape_.norm_epsilon);
   Vector query = multiply(weights.query, x);
   Vector key = multiply(weights.key, x);
   const Vector value = multiply(weights.value, x);
   rotate(query, shape_.head_dim, history.positions, shape_.rope_theta);
   rotate(key, shape_.head_dim, history.positions, shape_.rope_theta);
+  Vector mixed(query.size());
+  const std::size_t head_dim = shape_.head_dim;
   for (std::uint32_t head = 0; head < shape_.kv_heads; ++head) {
     store(key, head, shape_, history.keys[layer][head]);
     store(value, head, shape_, history.values[layer][head]);
-  }
-  Vector mixed(query.size());
-  for (std::uint32_t head = 0; head < shape_.query_heads; ++head) {
-    const std::uint32_t kv_head = head / shape_.queries_per_kv_head();
-    const std::size_t place = std::size_t{head} * shape_.head_dim;
-    reference_attention(std::span<const double>(query).subspan(place, shape_.head_dim),
-                        history.keys[layer][kv_head], history.values[layer][kv_head], scratch_,
-                        std::span<double>(mixed).subspan(place, shape_.head_dim));
+    const Attended all{
+        .keys = history.keys[layer][head], .values = history.values[layer][head], .bias = {}};
+    history.far[layer][head].advance(history.positions, all);
+    RuledAttention ruled(all, history.far[layer][head]);
+    for (std::uint32_t i = 0; i < shape_.queries_per_kv_head(); ++i) {
+      const std::size_t place = (head * shape_.queries_per_kv_head() + i) * head_dim;
+      ruled.attend(std::span<const double>(query).subspan(place, head_dim), shadow,
+                   std::span<double>(mixed).subspan(place, head_dim));
+    }
   }
   add(hidden_, multiply(weights.output, mixed));
 }

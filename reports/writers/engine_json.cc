@@ -141,6 +141,22 @@ Json padding_json(const EngineCounters& counters) {
   };
 }
 
+Json far_history_json(const FarHistoryRule& rule, const ShadowError& shadow) {
+  return {
+      {"rule",
+       {{"block_tokens", rule.block_tokens},
+        {"window_tokens", rule.window_tokens},
+        {"sink_tokens", rule.sink_tokens},
+        {"summaries", rule.summaries}}},
+      {"outputs", shadow.outputs},
+      {"error_mean", shadow.error_mean()},
+      {"error_max", shadow.error_max},
+      {"bound_mean", shadow.bound_mean()},
+      {"bound_max", shadow.bound_max},
+      {"error_over_bound_max", number_json(shadow.error_over_bound_max)},
+  };
+}
+
 Json identity_json(const EngineResult& engine) {
   return {
       {"point", engine.point},
@@ -201,6 +217,9 @@ Json engine_json(const EngineResult& engine) {
   json["memory"] = memory_json(engine.memory, metrics != nullptr);
   json["movement"] = movement_json(engine);
   json["padding"] = padding_json(engine.counters);
+  if (engine.info.far_history.enabled) {
+    json["far_history"] = far_history_json(engine.info.far_history, engine.shadow);
+  }
   return json;
 }
 

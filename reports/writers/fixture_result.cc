@@ -106,6 +106,22 @@ std::vector<EngineResult> engines() {
   all.push_back(engine("null", "null", RunStatus::unchecked));
   all.back().metrics = metrics(2e6, 0.001);
   all.back().metrics->spikes = {};
+  all.push_back(engine("kvrm", "kvrm_far", RunStatus::approximate));
+  all.back().info.exact = false;
+  all.back().info.far_history = {.enabled = true,
+                                 .block_tokens = 16,
+                                 .window_tokens = 1024,
+                                 .sink_tokens = 64,
+                                 .summaries = 32};
+  all.back().metrics = metrics(1900.75, 0.4);
+  all.back().counters.far_summaries = 120;
+  all.back().counters.far_merges = 88;
+  all.back().shadow = {.outputs = 4096,
+                       .error_max = 0.03125,
+                       .error_sum = 8,
+                       .bound_max = 0.5,
+                       .bound_sum = 1024,
+                       .error_over_bound_max = 0.25};
   all.push_back(engine("paged_graph", "paged_graph", RunStatus::incomplete));
   all.back().point = {{"part", "decoder"}};
   all.back().status_reason = "interrupted";

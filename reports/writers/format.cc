@@ -47,6 +47,15 @@ std::string format_point(const std::map<std::string, std::string>& point) {
   return text;
 }
 
+std::string format_far_history(const EngineResult& engine) {
+  if (engine.status != RunStatus::approximate) return {};
+  const ShadowError& shadow = engine.shadow;
+  if (shadow.outputs == 0) return "no output that was checked had a summary to see";
+  return fmt::format("error {:.2g} (max {:.2g}), bound {:.2g} ({:.2g}), error/bound at most {:.2g}",
+                     shadow.error_mean(), shadow.error_max, shadow.bound_mean(), shadow.bound_max,
+                     shadow.error_over_bound_max);
+}
+
 std::vector<std::span<const EngineResult>> engines_by_point(const ExperimentResult& result) {
   const std::span<const EngineResult> engines = result.engines;
   std::vector<std::span<const EngineResult>> groups;
@@ -64,7 +73,8 @@ const RunMetrics* shown_metrics(const EngineResult& engine) {
 }
 
 bool competes(const EngineResult& engine) {
-  return shown_metrics(engine) != nullptr && engine.status != RunStatus::unchecked;
+  return shown_metrics(engine) != nullptr && engine.status != RunStatus::unchecked &&
+         engine.status != RunStatus::approximate;
 }
 
 std::optional<double> best_of(std::span<const double> values, bool larger_is_better) {

@@ -26,13 +26,17 @@ std::string format_estimate(const std::optional<Estimate>& estimate);
 // "batch = 16, model = 8b"; empty without axes.
 std::string format_point(const std::map<std::string, std::string>& point);
 
+// One sentence on how far an approximate engine is from exact attention; empty for others.
+std::string format_far_history(const EngineResult& engine);
+
 // Engines of one point, which stand together in a result.
 std::vector<std::span<const EngineResult>> engines_by_point(const ExperimentResult& result);
 
 // The engine's metrics where its status lets a report show them, else null.
 const RunMetrics* shown_metrics(const EngineResult& engine);
 
-// Whether an engine can be the best of a column: `null` answers without decoding, so it cannot.
+// Whether an engine can be the best of a column: `null` answers without decoding and a far history
+// with another answer, so they cannot.
 bool competes(const EngineResult& engine);
 // The best of competing values; none where fewer than two compete or all are the same.
 std::optional<double> best_of(std::span<const double> values, bool larger_is_better);

@@ -55,6 +55,28 @@ void append_memory(std::string& out, std::span<const EngineResult> engines) {
   out += "\n";
 }
 
+void append_far_histories(std::string& out, std::span<const EngineResult> engines) {
+  std::string rows;
+  for (const EngineResult& engine : engines) {
+    if (engine.status != RunStatus::approximate) continue;
+    const FarHistoryRule& rule = engine.info.far_history;
+    const ShadowError& shadow = engine.shadow;
+    fmt::format_to(
+        Out(rows),
+        "| {} | {} + {} + {} | {} | {} | {} | {:.3g} | {:.3g} | {:.3g} | {:.3g} | {:.3g} |\n",
+        engine.info.label, rule.sink_tokens, rule.summaries, rule.window_tokens,
+        engine.counters.far_summaries, engine.counters.far_merges, shadow.outputs,
+        shadow.error_mean(), shadow.error_max, shadow.bound_mean(), shadow.bound_max,
+        shadow.error_over_bound_max);
+  }
+  if (rows.empty()) return;
+  out +=
+      "| engine | sinks + entries + window | blocks summarised | merges | outputs compared | error "
+      "mean | error max | bound mean | bound max | error / bound max |\n"
+      "|---|---|---|---|---|---|---|---|---|---|\n";
+  out += rows + "\n";
+}
+
 void append_remarks(std::string& out, std::span<const EngineResult> engines) {
   for (const EngineResult& engine : engines) {
     if (!engine.status_reason.empty()) {
@@ -113,6 +135,7 @@ Result<std::string> render_summary_markdown(const ExperimentResult& result) {
     fmt::format_to(Out(out), "## {}\n\n", heading_of(engines.front().point));
     append_latencies(out, engines);
     append_memory(out, engines);
+    append_far_histories(out, engines);
     const std::size_t before = out.size();
     append_remarks(out, engines);
     if (out.size() > before) out += "\n";

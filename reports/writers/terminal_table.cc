@@ -129,13 +129,22 @@ std::string render_reasons(std::span<const EngineResult> engines) {
   return out;
 }
 
+std::string render_far_histories(std::span<const EngineResult> engines) {
+  std::string out;
+  for (const EngineResult& engine : engines) {
+    const std::string text = format_far_history(engine);
+    if (!text.empty()) out += wrapped(fmt::format("{}: {}", engine.info.label, text));
+  }
+  return out;
+}
+
 std::string render_points(const ExperimentResult& result, bool color) {
   std::string out;
   for (const std::span<const EngineResult> engines : engines_by_point(result)) {
     out += "\n";
     const std::string point = format_point(engines.front().point);
     if (!point.empty()) out += wrapped(point);
-    out += render_point(engines, color) + render_reasons(engines);
+    out += render_point(engines, color) + render_far_histories(engines) + render_reasons(engines);
   }
   return out;
 }
@@ -158,8 +167,8 @@ std::string render_table(const ExperimentResult& result, bool color) {
                                        : "\n" + render_sweep_text(sweep_table(result), color);
   out += "\n" + render_skipped(result);
   if (result.interrupted) out += "Interrupted: the results are incomplete.\n";
-  out +=
-      result.output.columns.empty() ? "* best of its column" : "* best of its point; ! see above";
+  out += result.output.columns.empty() ? "* best exact one of its column"
+                                       : "* best exact one of its point; ! see above";
   return out + "; n/a: too few observations; -: no metrics without a verified output\n";
 }
 

@@ -126,6 +126,9 @@ TEST(ResultsJson, EveryNumberStandsInTheDictionary) {
     if (!values.is_object() || part == "point") continue;
     for (const auto& [key, value] : values.items()) used.insert(part + "." + key);
   }
+  for (const auto& [key, value] : json["engines"][4]["far_history"].items()) {
+    used.insert("far_history." + key);
+  }
   EXPECT_EQ(used, names);
 }
 
@@ -223,8 +226,32 @@ TEST(Table, MarksTheBestOfThoseThatDecode) {
   EXPECT_THAT(rows["static"], Not(HasSubstr("1251*")));
   EXPECT_THAT(rows["static"], HasSubstr("4600*"));  // against an infinite one
   EXPECT_THAT(rows["null"], Not(HasSubstr("*")));
+  EXPECT_THAT(rows["kvrm_far"], Not(HasSubstr("*")));
   EXPECT_THAT(rows["paged"], Not(HasSubstr("*")));
   EXPECT_THAT(rows["paged"], HasSubstr("incorrect"));
+}
+
+TEST(FarHistory, StandsBesideApproximateResultsAndNowhereElse) {
+  ExperimentResult result = fixture_result();
+  const Json json = Json::parse(render_results_json(result).value());
+  for (const Json& engine : json["engines"]) {
+    EXPECT_EQ(engine.contains("far_history"), engine["status"] == "approximate") << engine["name"];
+  }
+  const Json& far = json["engines"][4]["far_history"];
+  EXPECT_EQ(far["rule"]["window_tokens"], 1024);
+  EXPECT_EQ(far["error_mean"], 8.0 / 4096);
+  EXPECT_EQ(far["bound_mean"], 0.25);
+  EXPECT_THAT(render_table(result, false),
+              HasSubstr("kvrm_far: error 0.002 (max 0.031), bound 0.25 (0.5), error/bound at most "
+                        "0.25\n"));
+  result.engines[4].shadow = {};
+  EXPECT_THAT(render_table(result, false),
+              HasSubstr("kvrm_far: no output that was checked had a summary to see\n"));
+  EXPECT_THAT(render_summary_markdown(result).value(), HasSubstr("| kvrm_far | 64 + 32 + 1024 |"));
+  // What the oracle says of the rule says nothing of an engine that broke it.
+  result.engines[4].status = RunStatus::incorrect;
+  EXPECT_THAT(render_table(result, false), Not(HasSubstr("summary to see")));
+  EXPECT_THAT(render_summary_markdown(result).value(), Not(HasSubstr("64 + 32 + 1024")));
 }
 
 TEST(Table, ColourIsOnlyPaint) {
