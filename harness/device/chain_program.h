@@ -1,5 +1,5 @@
-// Test only: a list of operations whose outcome is wrong if any item ran twice, was left out, or ran
-// before the operation before it had ended.
+// Test only: a list of operations whose outcome is wrong if any item ran twice, was left out, or
+// ran before the operation before it had ended.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -120,8 +120,9 @@ TEST(CpuMemory, KvIsOnHugePagesUnlessBasePagesAreAskedFor) {
     EXPECT_EQ(of_base.resident_kib, 8 * kKiB) << "all of it is brought in";
     EXPECT_FALSE(of_base.has("hg"));
     if (!machine_has_huge_pages()) {
-      std::printf("[  NOTICE  ] this machine has no transparent huge pages: huge and base pools are "
-                  "on the same pages here, and comparing them says nothing\n");
+      std::printf(
+          "[  NOTICE  ] this machine has no transparent huge pages: huge and base pools are "
+          "on the same pages here, and comparing them says nothing\n");
       continue;
     }
     EXPECT_TRUE(of_base.has("nh"));

@@ -50,11 +50,10 @@ Status CpuPageMapper::do_check_spans(std::uint64_t spans) const {
   // The rest of the process maps and unmaps too, and a span in the middle of another splits it.
   const std::uint64_t kept = most / 16;
   if (spans <= most && now.used + kept <= most - spans) return {};
-  return fail(
-      ExitCode::incomplete,
-      fmt::format("{} separate mappings are needed; this process has {} of at most {} "
-                  "(/proc/sys/vm/max_map_count), of which {} are kept free",
-                  spans, now.used, most, kept));
+  return fail(ExitCode::incomplete,
+              fmt::format("{} separate mappings are needed; this process has {} of at most {} "
+                          "(/proc/sys/vm/max_map_count), of which {} are kept free",
+                          spans, now.used, most, kept));
 }
 
 // MAP_POPULATE costs about 0.5 us a page here and saves a fault of 1.2 us in the step that reads

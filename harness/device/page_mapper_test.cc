@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,7 +39,8 @@ std::byte content(std::uint64_t page, std::uint64_t version) {
   return static_cast<std::byte>(mix64(page * 1000 + version) % 255 + 1);
 }
 
-void fill_page(const Buffer& pool, std::size_t page_bytes, std::size_t page, std::uint64_t version) {
+void fill_page(const Buffer& pool, std::size_t page_bytes, std::size_t page,
+               std::uint64_t version) {
   std::fill_n(pool.data() + page * page_bytes, page_bytes, content(page, version));
 }
 
@@ -91,9 +94,9 @@ class MapModel {
   }
 
   void map(std::size_t place, std::size_t pool, std::size_t first, std::size_t pages) {
-    RC_ASSERT(view_.map(pools_[pool], {.view_offset = place * page(),
-                                       .pool_offset = first * page(),
-                                       .bytes = pages * page()}));
+    RC_ASSERT(view_.map(
+        pools_[pool],
+        {.view_offset = place * page(), .pool_offset = first * page(), .bytes = pages * page()}));
     for (std::size_t i = 0; i < pages; ++i) shown_[place + i] = Shown{pool, first + i};
     ++calls_;
     bytes_ += pages * page();
@@ -167,6 +170,20 @@ TEST_F(PageMapperTest, APoolIsZeroedAccountedAndGivenBack) {
   EXPECT_TRUE(mapper_.allocate_pool(0).has_value());
 }
 
+std::size_t open_files() {
+  const auto files = std::filesystem::directory_iterator("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(files), end(files)));
+}
+
+TEST_F(PageMapperTest, NoFileIsLeftOpen) {
+  const std::size_t before = open_files();
+  {
+    const auto pool = mapper_.allocate_pool(page_);
+    EXPECT_EQ(open_files(), before + 1);
+  }
+  EXPECT_EQ(open_files(), before);
+}
+
 TEST_F(PageMapperTest, MovingAViewKeepsItsAddressAndGivesTheOldOneBack) {
   const auto pool = mapper_.allocate_pool(2 * page_);
   fill_page(*pool, page_, 1, 1);
@@ -208,6 +225,10 @@ TEST_F(PageMapperTest, AFailingSystemCallIsNamed) {
   expect_named(mapper.allocate_pool(std::size_t{1} << 50), "mmap");
   expect_named(mapper.reserve_view(std::size_t{1} << 48), "mmap");
   EXPECT_EQ(kv_held(*device), 0U);
+  const std::size_t files = open_files();
+  EXPECT_FALSE(mapper.allocate_pool(std::size_t{1} << 63).has_value());
+  EXPECT_FALSE(mapper.allocate_pool(std::size_t{1} << 50).has_value());
+  EXPECT_EQ(open_files(), files);
 }
 
 TEST_F(PageMapperTest, SpansBeyondTheLimitOnMappingsAreRefusedWithTheNumbers) {

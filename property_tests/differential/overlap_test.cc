@@ -19,7 +19,7 @@ constexpr std::uint64_t kRoomyCases = 40;
 struct Coverage {
   std::uint64_t preemptions = 0;
   std::uint64_t wasted_rows = 0;
-  std::uint64_t wasted_by_preemption = 0;  // more rows wasted than requests ended
+  std::uint64_t wasted_by_preemption = 0;             // more rows wasted than requests ended
   std::map<std::string, std::uint64_t> steps_hidden;  // by kind: steps in which host work was
 };
 
@@ -59,12 +59,18 @@ void expect_same_schedule(const EngineRun& overlapped, const EngineRun& plain) {
     ASSERT_EQ(overlapped.log.steps[i].prefill_tokens, plain.log.steps[i].prefill_tokens) << i;
   }
   constexpr std::uint64_t EngineCounters::*kUnplaced[] = {
-      &EngineCounters::kv_read_bytes,       &EngineCounters::blocks,
-      &EngineCounters::captures,            &EngineCounters::replays,
-      &EngineCounters::launches,            &EngineCounters::fallbacks,
-      &EngineCounters::commits,             &EngineCounters::rows,
-      &EngineCounters::padding_rows,        &EngineCounters::attended_positions,
-      &EngineCounters::masked_positions,    &EngineCounters::moved_bytes,
+      &EngineCounters::kv_read_bytes,
+      &EngineCounters::blocks,
+      &EngineCounters::captures,
+      &EngineCounters::replays,
+      &EngineCounters::launches,
+      &EngineCounters::fallbacks,
+      &EngineCounters::commits,
+      &EngineCounters::rows,
+      &EngineCounters::padding_rows,
+      &EngineCounters::attended_positions,
+      &EngineCounters::masked_positions,
+      &EngineCounters::moved_bytes,
       &EngineCounters::allocation_failures,
   };
   for (const auto counter : kUnplaced) {
