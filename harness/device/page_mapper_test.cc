@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -168,6 +170,20 @@ TEST_F(PageMapperTest, APoolIsZeroedAccountedAndGivenBack) {
   EXPECT_TRUE(mapper_.allocate_pool(0).has_value());
 }
 
+std::size_t open_files() {
+  const auto files = std::filesystem::directory_iterator("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(files), end(files)));
+}
+
+TEST_F(PageMapperTest, NoFileIsLeftOpen) {
+  const std::size_t before = open_files();
+  {
+    const auto pool = mapper_.allocate_pool(page_);
+    EXPECT_EQ(open_files(), before + 1);
+  }
+  EXPECT_EQ(open_files(), before);
+}
+
 TEST_F(PageMapperTest, MovingAViewKeepsItsAddressAndGivesTheOldOneBack) {
   const auto pool = mapper_.allocate_pool(2 * page_);
   fill_page(*pool, page_, 1, 1);
@@ -209,6 +225,10 @@ TEST_F(PageMapperTest, AFailingSystemCallIsNamed) {
   expect_named(mapper.allocate_pool(std::size_t{1} << 50), "mmap");
   expect_named(mapper.reserve_view(std::size_t{1} << 48), "mmap");
   EXPECT_EQ(kv_held(*device), 0U);
+  const std::size_t files = open_files();
+  EXPECT_FALSE(mapper.allocate_pool(std::size_t{1} << 63).has_value());
+  EXPECT_FALSE(mapper.allocate_pool(std::size_t{1} << 50).has_value());
+  EXPECT_EQ(open_files(), files);
 }
 
 TEST_F(PageMapperTest, SpansBeyondTheLimitOnMappingsAreRefusedWithTheNumbers) {

@@ -64,6 +64,30 @@ TEST(Commands, RunWritesEveryFileAndOnlyVerifiedLatencies) {
   expect_valid_results(out);
 }
 
+TEST(Commands, OverlapIsOneSwitchForEveryEngine) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("small.yaml", small_experiment());
+  const auto run = [&](const std::string& overlap) {
+    const std::string out = (folder.path() / overlap).string();
+    const ProgramResult result =
+        kvrm_run({"run", file, "--out", out, "--set", "driver.overlap=" + overlap});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    expect_valid_results(out);
+    return nlohmann::json::parse(read_file(out + "/results.json"));
+  };
+  const auto plain = run("false");
+  const auto overlapped = run("true");
+  EXPECT_EQ(plain["digests"]["outputs"], overlapped["digests"]["outputs"]);
+  for (std::size_t i = 0; i < overlapped["engines"].size(); ++i) {
+    const auto& engine = overlapped["engines"][i];
+    EXPECT_EQ(engine["status"], "verified") << engine.dump();
+    EXPECT_GT(engine["scheduling"]["wasted_rows"].get<int>(), 0) << engine.dump();
+    EXPECT_GT(engine["phases"]["hidden_host_ns"].get<int>(), 0) << engine.dump();
+    EXPECT_EQ(plain["engines"][i]["scheduling"]["wasted_rows"], 0);
+    EXPECT_EQ(plain["engines"][i]["phases"]["hidden_host_ns"], 0);
+  }
+}
+
 TEST(Commands, RunAgainFromTheResolvedExperimentServesTheSameWorkload) {
   const TemporaryFolder folder;
   const std::string first = (folder.path() / "first").string();
