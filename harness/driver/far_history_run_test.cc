@@ -200,6 +200,29 @@ TEST_F(FarHistoryRunTest, ApproximateWithoutARuleHasNoReference) {
   EXPECT_EQ(verify().engines[0].status, RunStatus::unchecked);
 }
 
+// Only decoders with f16 keys and values are given more room, and only under a rule.
+TEST_F(FarHistoryRunTest, ToleranceIsWiderWhereMeansAreRoundedToF16) {
+  for (const ModelKind kind : {ModelKind::decoder, ModelKind::attention_only}) {
+    for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+      ModelShape shape = fake_shape(kind);
+      shape.kv_dtype = dtype;
+      const bool wider = kind == ModelKind::decoder && dtype == DType::f16;
+      EXPECT_EQ(output_tolerance(shape, kRule) > output_tolerance(shape), wider);
+    }
+  }
+  point().model.shape.kv_dtype = DType::f16;
+  const auto nudged = [](FakeScript& script) {
+    script.fault = [follow = script.fault](const FakeRow& row) {
+      if (follow) follow(row);
+      row.output[(row.token + 1) % 64] -= 2e-3F;
+    };
+  };
+  add_engine("exact", nudged);
+  add_far("far", kRule, nudged);
+  EXPECT_EQ(states(run()),
+            (States{{"exact", RunStatus::incorrect}, {"far", RunStatus::approximate}}));
+}
+
 // The oracle is told which content a request's prefix has.
 TEST_F(FarHistoryRunTest, PrefixesReachTheOracle) {
   const ModelShape shape = fake_shape(ModelKind::attention_only);

@@ -116,7 +116,7 @@ Result<std::unique_ptr<RequestStream>> PointContext::open_workload() const {
 }
 
 OracleChecker PointContext::make_oracle(const FarHistoryRule& rule) const {
-  return {registry_->make_oracle(*model_, rule), model_->shape()};
+  return {registry_->make_oracle(*model_, rule), model_->shape(), rule};
 }
 
 DriveOptions PointContext::drive_options() const {

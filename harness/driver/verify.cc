@@ -34,10 +34,12 @@ void reject(OracleFinding& finding, std::string reason) {
 
 }  // namespace
 
-double output_tolerance(const ModelShape& shape) {
+double output_tolerance(const ModelShape& shape, const FarHistoryRule& rule) {
   if (shape.kind == ModelKind::attention_only) return kAttentionTolerance;
   if (shape.weight_dtype == DType::bf16) return kDecoderToleranceBf16Weights;
-  return shape.kv_dtype == DType::bf16 ? kDecoderToleranceBf16Kv : kDecoderTolerance;
+  if (shape.kv_dtype == DType::bf16) return kDecoderToleranceBf16Kv;
+  const bool far = rule.enabled && shape.kv_dtype == DType::f16;
+  return far ? kFarDecoderToleranceF16Kv : kDecoderTolerance;
 }
 
 double relative_error(std::span<const float> actual, std::span<const float> expected) {
@@ -54,10 +56,11 @@ double relative_error(std::span<const float> actual, std::span<const float> expe
   return scale > 0 ? largest_difference / scale : kInfinite;
 }
 
-OracleChecker::OracleChecker(std::unique_ptr<Engine> oracle, const ModelShape& shape)
+OracleChecker::OracleChecker(std::unique_ptr<Engine> oracle, const ModelShape& shape,
+                             const FarHistoryRule& rule)
     : oracle_(std::move(oracle)),
       decoder_(shape.kind == ModelKind::decoder),
-      tolerance_(output_tolerance(shape)) {}
+      tolerance_(output_tolerance(shape, rule)) {}
 
 OracleFinding OracleChecker::check_last(const Request& request, const OutputSample& sample) {
   OracleFinding finding{.tokens = 1};

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "harness/contract/engine.h"
+#include "harness/contract/engine_spec.h"
 #include "harness/contract/model.h"
 #include "harness/contract/request.h"
 #include "harness/result/event_log.h"
@@ -29,17 +30,19 @@ inline constexpr double kDecoderToleranceBf16Kv = 2e-2;
 //  - bf16 weights: the engines' products also round their activations to bf16, 2^-8 of every
 //    element, in every layer; the oracle does not.
 inline constexpr double kDecoderToleranceBf16Weights = 5e-2;
-//  - far history: the oracle follows the engine's rule, so the tolerances are the same. Its means
-//    are sums in double in the engines' own order, so from the same keys and values both store the
-//    same bits: for attention_only nothing is added. In a decoder a stored mean is one more element
-//    near a rounding boundary: where its mean differs in the last bits of f32 it may go to the
-//    other neighbour, by the same unit in the last place as a key or value may, and it moves an
-//    output by no more than a flipped key or value of the same attention weight does. Nor are there
-//    more of them: an entry stands for a block of elements, each of which could have flipped.
+//  - far history: the oracle follows the engine's rule. Its means are sums in double in the
+//    engines' own order, so from the same keys and values both store the same bits, and nothing is
+//    added for attention_only. In a decoder a stored mean is one more element near a rounding
+//    boundary, and where it goes to the other neighbour all positions of its entry move together.
+//    Measured on stories260K, every key, value and mean perturbed by 1e-6 before its rounding, 660
+//    histories a type: outputs move by 7.7e-4 at f16 and 3.6e-3 at bf16 without far history, by at
+//    most 1.3e-3 and 9.2e-3 with it. The latter is within the tolerance, the former is not. A
+//    window that is one block off moves the median output by more than ten times the wider one.
+inline constexpr double kFarDecoderToleranceF16Kv = 3e-3;
 // A sampled token that is not the oracle's is accepted where the oracle's logit of it lies within
 // the tolerance, times the largest |logit|, of the maximum: both then are first maxima for all that
 // the precision can tell.
-double output_tolerance(const ModelShape& shape);
+double output_tolerance(const ModelShape& shape, const FarHistoryRule& rule = {});
 
 // Largest |actual - expected| over the largest |expected|; infinite where the sizes differ or
 // anything is not finite.
@@ -55,7 +58,9 @@ struct OracleFinding {
 
 class OracleChecker {
  public:
-  OracleChecker(std::unique_ptr<Engine> oracle, const ModelShape& shape);
+  // The rule is the one that the oracle follows.
+  OracleChecker(std::unique_ptr<Engine> oracle, const ModelShape& shape,
+                const FarHistoryRule& rule = {});
 
   // The sample's own output only, given its history.
   OracleFinding check_last(const Request& request, const OutputSample& sample);
