@@ -8,6 +8,7 @@
 #include "engines/descriptor/descriptor_bench.h"
 #include "engines/history/pager_bench.h"
 #include "engines/kvrm/kvrm_engine.h"
+#include "engines/kvrm/replay_log.h"
 #include "engines/null/null_engine.h"
 #include "engines/paged/paged_engine.h"
 #include "engines/static/static_engine.h"
@@ -43,7 +44,7 @@ std::vector<EngineEntry> engines() {
       {"paged", "block pool, eager launches", decoding(make_paged_engine)},
       {"paged_graph", "block pool, one graph per batch bucket", decoding(make_paged_graph_engine)},
       {"kvrm", "block pool through the pager, one step descriptor, one graph",
-       decoding(make_kvrm_engine)},
+       decoding(make_kvrm_engine), true},
       {"null", "answers at once: measures the harness itself",
        [](const EngineSpec& spec, const Model& model, Device&) {
          return make_null_engine(spec, model);
@@ -68,6 +69,14 @@ Result<std::unique_ptr<Model>> load_model(const ModelSpec& spec) {
       [](std::unique_ptr<DecoderModel> model) -> std::unique_ptr<Model> { return model; });
 }
 
+Result<ReplayedLog> replay_log(const std::string& file, const EngineSpec& spec, const Model& model,
+                               Device& device) {
+  const Result<KernelSet> kernels = select_kernels(device.info().kernel_target);
+  if (!kernels) return tl::unexpected(kernels.error());
+  return replay_descriptor_log(file, spec, static_cast<const DecoderModel&>(model), *kernels,
+                               device);
+}
+
 }  // namespace
 
 Registry make_registry() {
@@ -81,6 +90,8 @@ Registry make_registry() {
       .load_tokenizer = load_tokenizer,
       .open_workload = open_workload,
       .summarise_trace = summarise_trace,
+      .replay_log = replay_log,
+      .dump_log = dump_descriptor_log,
       .make_oracle = make_oracle_engine,
   };
 }

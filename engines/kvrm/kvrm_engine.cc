@@ -102,9 +102,12 @@ Result<KvrmEngine::Parts> KvrmEngine::make_parts(const EngineSpec& spec, const D
 Result<std::unique_ptr<KvrmEngine>> KvrmEngine::make(const EngineSpec& spec,
                                                      const DecoderModel& model,
                                                      const KernelSet& kernels, Device& device) {
-  return make_parts(spec, model, kernels, device).map([&](Parts parts) {
-    return std::unique_ptr<KvrmEngine>(new KvrmEngine(spec, std::move(parts), kernels, device));
-  });
+  Result<Parts> parts = make_parts(spec, model, kernels, device);
+  if (!parts) return tl::unexpected(parts.error());
+  std::unique_ptr<KvrmEngine> engine(new KvrmEngine(spec, std::move(*parts), kernels, device));
+  if (spec.descriptor_log.empty()) return engine;
+  if (Status started = engine->start_log(spec); !started) return tl::unexpected(started.error());
+  return engine;
 }
 
 KvrmEngine::KvrmEngine(const EngineSpec& spec, Parts parts, const KernelSet& kernels,
@@ -125,6 +128,37 @@ KvrmEngine::KvrmEngine(const EngineSpec& spec, Parts parts, const KernelSet& ker
   ++histories_.counters().captures;
 }
 
+KvrmEngine::~KvrmEngine() {
+  if (log_) log_->close();
+}
+
+Status KvrmEngine::start_log(const EngineSpec& spec) {
+  Result<EngineLog> log = EngineLog::create(
+      spec.descriptor_log, {.limits = descriptor_.limits(),
+                            .chunk_tokens = decoder_.model().shape().chunk_tokens(),
+                            .fingerprint = log_fingerprint(spec, decoder_.model())});
+  if (!log) return tl::unexpected(log.error());
+  log_.emplace(std::move(*log));
+  return {};
+}
+
+bool KvrmEngine::do_admit(const Admission& admission) {
+  if (!histories_.admit(admission)) return false;
+  if (log_) log_->admit(admission);
+  return true;
+}
+
+StepResult KvrmEngine::do_prefill(const PrefillChunk& chunk) {
+  if (log_) log_->prefill(chunk);
+  return {.rows = histories_.prefill(chunk), .phases = {}};
+}
+
+bool KvrmEngine::do_extend(SlotIndex slot) {
+  if (!histories_.extend(slot)) return false;
+  if (log_) log_->extend(slot);
+  return true;
+}
+
 void KvrmEngine::do_submit(const StepPlan& step) {
   KVRM_CHECK(!step.slots.empty());
   const Nanoseconds start = device_.clock().now();
@@ -132,7 +166,9 @@ void KvrmEngine::do_submit(const StepPlan& step) {
   planner_.plan(step.slots);
   const Nanoseconds planned = device_.clock().now();
   phases_ = {.plan = planned - start};
+  if (histories_.plan().view == StagingView::mapped) map_views();
   commit();
+  if (log_) log_->submit(step, descriptor_.record());
   committed_ = device_.clock().now();
   phases_.commit = committed_ - planned;
   graph_.replay(device_);
@@ -142,15 +178,16 @@ void KvrmEngine::do_submit(const StepPlan& step) {
 
 void KvrmEngine::do_prepare(const StepPlan& next) { planner_.prepare(next.slots); }
 
+// Nothing reads the views: the step before has been collected. A system that refuses a mapping that
+// was preflighted leaves no way to go on.
+void KvrmEngine::map_views() {
+  const Nanoseconds start = device_.clock().now();
+  const Status mapped = planner_.map_views();
+  KVRM_CHECK_EQ(mapped ? std::string() : mapped.error().message, std::string());
+  phases_.remap = device_.clock().now() - start;
+}
+
 void KvrmEngine::commit() {
-  if (histories_.plan().view == StagingView::mapped) {
-    const Nanoseconds start = device_.clock().now();
-    // Nothing reads the views: the step before has been collected. A system that refuses a mapping
-    // that was preflighted leaves no way to go on.
-    const Status mapped = planner_.map_views();
-    KVRM_CHECK_EQ(mapped ? std::string() : mapped.error().message, std::string());
-    phases_.remap = device_.clock().now() - start;
-  }
   const CommitResult result = descriptor_.commit();
   EngineCounters& counters = histories_.counters();
   ++counters.commits;
@@ -170,16 +207,39 @@ StepResult KvrmEngine::do_collect() {
   phases_.replay = std::max(submitted_, device.end) - committed_;
   // A record that did not arrive as it was built means that memory was overwritten.
   KVRM_CHECK_EQ(std::string(apply_status_name(descriptor_.status())), "ok");
-  results_.clear();
-  for (const SlotIndex slot : planner_.step_slots()) {
-    results_.push_back(row_result(decoder_.output(), slot, slot));
-  }
-  histories_.finish_step(results_);
+  take_rows(planner_.step_slots());
   phases_.sample = device_.clock().now() - start;
   return {.rows = results_, .phases = phases_, .device = device};
 }
 
+void KvrmEngine::take_rows(std::span<const SlotIndex> slots) {
+  results_.clear();
+  for (const SlotIndex slot : slots) {
+    results_.push_back(row_result(decoder_.output(), slot, slot));
+  }
+  histories_.finish_step(results_);
+}
+
+Result<StepResult> KvrmEngine::replay_step(const StepPlan& step,
+                                           std::span<const std::byte> record) {
+  histories_.begin_step(step, histories_.plan().slots);
+  histories_.clear_copies();
+  if (histories_.plan().view == StagingView::mapped) {
+    planner_.plan_views(step.slots);
+    map_views();
+  }
+  if (!descriptor_.publish(record)) return bad_input("is not as long as it says");
+  graph_.replay(device_);
+  device_.wait();
+  if (descriptor_.status() != ApplyStatus::ok) {
+    return bad_input(fmt::format("was refused: {}", apply_status_name(descriptor_.status())));
+  }
+  take_rows(step.slots);
+  return StepResult{.rows = results_, .phases = {}, .device = {}};
+}
+
 void KvrmEngine::do_release(SlotIndex slot) {
+  if (log_) log_->release(slot);
   histories_.release(slot);
   planner_.release(slot);
 }
@@ -191,7 +251,8 @@ EngineUsage KvrmEngine::do_usage() const {
                     .launch_hash_changes = graph_.launch_hash_changes(),
                     .launch_signature = graph_.launch_signature(),
                     .runs_by_blocks = histories_.runs_by_blocks(),
-                    .groups_by_blocks = planner_.groups_by_blocks()};
+                    .groups_by_blocks = planner_.groups_by_blocks(),
+                    .failure = log_ ? log_->failure() : std::string()};
   usage.memory.graph_bytes = graph_.bytes();
   usage.memory.metadata_bytes += descriptor_.device_bytes() + descriptor_.builder().bytes() +
                                  view_slots_.bytes() + planner_.bytes();

@@ -19,6 +19,7 @@
 #include "engines/descriptor/step_descriptor.h"
 #include "engines/graph/checked_graph.h"
 #include "engines/history/pooled_histories.h"
+#include "engines/kvrm/engine_log.h"
 #include "engines/kvrm/step_planner.h"
 #include "harness/base/result.h"
 #include "harness/contract/engine.h"
@@ -34,6 +35,12 @@ class KvrmEngine final : public Engine {
   // does not fit.
   static Result<std::unique_ptr<KvrmEngine>> make(const EngineSpec& spec, const DecoderModel& model,
                                                   const KernelSet& kernels, Device& device);
+
+  ~KvrmEngine() override;
+
+  // A step whose record comes from a log instead of being planned; runs it to its end. The error
+  // says why the record was refused; the engine is of no further use then.
+  Result<StepResult> replay_step(const StepPlan& step, std::span<const std::byte> record);
 
   // The device's step image, and what it must be between a collect() and the next other call; for
   // tests.
@@ -53,18 +60,19 @@ class KvrmEngine final : public Engine {
   KvrmEngine(const EngineSpec& spec, Parts parts, const KernelSet& kernels, Device& device);
 
   const EngineInfo& do_info() const override { return histories_.info(); }
-  bool do_admit(const Admission& admission) override { return histories_.admit(admission); }
-  StepResult do_prefill(const PrefillChunk& chunk) override {
-    return {.rows = histories_.prefill(chunk), .phases = {}};
-  }
-  bool do_extend(SlotIndex slot) override { return histories_.extend(slot); }
+  bool do_admit(const Admission& admission) override;
+  StepResult do_prefill(const PrefillChunk& chunk) override;
+  bool do_extend(SlotIndex slot) override;
   void do_submit(const StepPlan& step) override;
   void do_prepare(const StepPlan& next) override;
   StepResult do_collect() override;
   void do_release(SlotIndex slot) override;
   EngineUsage do_usage() const override;
 
+  Status start_log(const EngineSpec& spec);
   void commit();
+  void map_views();
+  void take_rows(std::span<const SlotIndex> slots);
 
   Device& device_;
   PooledHistories histories_;
@@ -73,6 +81,7 @@ class KvrmEngine final : public Engine {
   Buffer view_slots_;
   StepPlanner planner_;
   CheckedGraph graph_;
+  std::optional<EngineLog> log_;
   std::vector<RowResult> results_;
   PhaseTimes phases_;
   Nanoseconds committed_ = 0;  // when the step's replay was called

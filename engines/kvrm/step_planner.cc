@@ -175,6 +175,15 @@ void StepPlanner::stage_slot(SlotIndex slot) {
                staging_);
 }
 
+void StepPlanner::plan_views(std::span<const SlotIndex> slots) {
+  staging_.clear();
+  for (const SlotIndex slot : slots) {
+    slots_[slot].row = histories_.decode_row(slot);
+    slots_[slot].version = histories_.table_version(slot);
+    stage_slot(slot);
+  }
+}
+
 Status StepPlanner::map_views() {
   for (const StageCopy& span : staging_) {
     const Status mapped =

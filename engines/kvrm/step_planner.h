@@ -31,6 +31,8 @@ class StepPlanner {
   void prepare(std::span<const SlotIndex> slots);
   // The edits that turn the last step's image into this one's; histories.begin_step() came before.
   void plan(std::span<const SlotIndex> slots);
+  // Only what a view needs, for a step whose record is not planned here.
+  void plan_views(std::span<const SlotIndex> slots);
   // Transport `remap`: shows what plan() found to be new in the views. No step may be in flight.
   Status map_views();
   // The slot's history is gone.

@@ -5,8 +5,10 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <cstdio>
 
+#include "harness/driver/replay_check.h"
 #include "harness/metrics/columns.h"
 
 namespace kvrm {
@@ -39,6 +41,15 @@ Result<Experiment> load_experiment(const ExperimentOptions& options, const Regis
   for (const BackendEntry& entry : registry.backends) request.backend_kinds.push_back(entry.kind);
   request.metric_columns = metric_column_names();
   return parse_experiment(request);
+}
+
+Status check_loggable(const std::string& descriptor_log, const Experiment& experiment,
+                      const Registry& registry) {
+  const auto can_log = [&](const ExperimentPoint& point) {
+    return logging_engine(point, registry).has_value();
+  };
+  if (descriptor_log.empty() || std::ranges::any_of(experiment.points, can_log)) return {};
+  return bad_input("--descriptor-log: no engine of this experiment has step descriptors");
 }
 
 int report_error(const Error& error) {

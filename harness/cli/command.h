@@ -53,6 +53,10 @@ struct ExperimentOptions {
 void add_experiment_options(CLI::App& command, ExperimentOptions& options);
 Result<Experiment> load_experiment(const ExperimentOptions& options, const Registry& registry);
 
+// Whether a descriptor log that was asked for (not empty) has an engine that could write it.
+Status check_loggable(const std::string& descriptor_log, const Experiment& experiment,
+                      const Registry& registry);
+
 // Prints "error: MESSAGE" on standard error and gives the exit code.
 int report_error(const Error& error);
 

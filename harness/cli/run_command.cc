@@ -34,6 +34,8 @@ class RunCommand final : public Command {
     app()
         .add_option("--repeats", options_.repeats, "driver.repeats")
         ->check(CLI::Range(1U, 10'000U));
+    app().add_option("--descriptor-log", descriptor_log_,
+                     "log the step descriptors of the first engine that has them, first repeat");
     app().add_flag("--json", json_, "print results.json and nothing else on standard output");
     app().add_flag("--quiet", quiet_, "no progress, no table");
   }
@@ -42,6 +44,8 @@ class RunCommand final : public Command {
   int do_run() override {
     const Result<Experiment> experiment = load_experiment(options_, registry_);
     if (!experiment) return report_error(experiment.error());
+    if (const Status loggable = check_loggable(descriptor_log_, *experiment, registry_); !loggable)
+      return report_error(loggable.error());
     const std::filesystem::path directory =
         out_.empty() ? default_results_directory(experiment->name) : out_;
     if (const Status writable = prepare_results_directory(directory); !writable)
@@ -60,6 +64,7 @@ class RunCommand final : public Command {
     ProgressBar bar(quiet_ || json_);
     RunOptions options;
     options.stop = &interrupt.flag();
+    options.descriptor_log = descriptor_log_;
     options.progress = [&bar](const RunProgress& progress) {
       bar.update(share_done(progress),
                  fmt::format("{} repeat {}", progress.engine, progress.repeat + 1));
@@ -88,6 +93,7 @@ class RunCommand final : public Command {
   const Registry& registry_;
   ExperimentOptions options_;
   std::filesystem::path out_;
+  std::string descriptor_log_;
   bool json_ = false;
   bool quiet_ = false;
 };

@@ -34,6 +34,13 @@ nlohmann::ordered_json shadow_json(const ShadowError& shadow) {
           {"bound_max", shadow.bound_max}, {"error_over_bound_max", shadow.error_over_bound_max}};
 }
 
+void print_replay(const ReplayCheck& replay) {
+  fmt::print("descriptor log: {} steps replayed, {} requests of {}: output digest {:016x}, {}\n",
+             replay.steps, replay.requests, replay.engine, replay.replayed_digest,
+             replay.agrees() ? "the same"
+                             : fmt::format("NOT {:016x}, that of the run", replay.expected_digest));
+}
+
 void print_text(const VerifyReport& report) {
   fmt::print("{:<22} {:<30} {:<11} {:>8} {:>9} {:>9} {:>11}\n", "engine", "point", "status",
              "requests", "tokens", "near ties", "error max");
@@ -44,6 +51,7 @@ void print_text(const VerifyReport& report) {
     if (!engine.reason.empty()) fmt::print("  {}\n", engine.reason);
     if (engine.follows_rule) print_shadow(engine.shadow);
   }
+  if (report.replay) print_replay(*report.replay);
   for (const SkippedPoint& skipped : report.skipped) {
     fmt::print("skipped {}: {}\n", point_name(skipped.point), skipped.reason);
   }
@@ -64,6 +72,13 @@ nlohmann::ordered_json to_json(const VerifyReport& report) {
                                {"error_max", engine.error_max}});
     if (engine.follows_rule) json["engines"].back()["far_history"] = shadow_json(engine.shadow);
   }
+  if (report.replay) {
+    json["replay"] = {{"engine", report.replay->engine},
+                      {"steps", report.replay->steps},
+                      {"requests", report.replay->requests},
+                      {"output_digest", fmt::format("{:016x}", report.replay->replayed_digest)},
+                      {"agrees", report.replay->agrees()}};
+  }
   json["skipped"] = nlohmann::ordered_json::array();
   for (const SkippedPoint& skipped : report.skipped) {
     json["skipped"].push_back({{"point", skipped.point}, {"reason", skipped.reason}});
@@ -78,6 +93,11 @@ class VerifyCommand final : public Command {
       : Command(parent, "verify", "check every output of every engine against the oracle, untimed"),
         registry_(registry) {
     add_experiment_options(app(), options_);
+    app()
+        .add_option("--descriptor-log", descriptor_log_,
+                    "replay this log of `kvrm run --descriptor-log` and compare its outputs")
+        ->check(CLI::ExistingFile);
+    app().add_flag("--dump", dump_, "print the log's records as text instead");
     app().add_flag("--json", json_, "print only JSON");
     app().add_flag("--quiet", quiet_, "no progress");
   }
@@ -86,6 +106,9 @@ class VerifyCommand final : public Command {
   int do_run() override {
     const Result<Experiment> experiment = load_experiment(options_, registry_);
     if (!experiment) return report_error(experiment.error());
+    if (dump_) return dump();
+    if (const Status loggable = check_loggable(descriptor_log_, *experiment, registry_); !loggable)
+      return report_error(loggable.error());
     const Result<VerifyReport> report = check(*experiment);
     if (!report) return report_error(report.error());
     if (json_) {
@@ -96,11 +119,19 @@ class VerifyCommand final : public Command {
     return static_cast<int>(exit_code_of(*report));
   }
 
+  int dump() const {
+    const Result<std::string> text = registry_.dump_log(descriptor_log_);
+    if (!text) return report_error(text.error());
+    fmt::print("{}", *text);
+    return 0;
+  }
+
   Result<VerifyReport> check(const Experiment& experiment) const {
     const InterruptGuard interrupt;
     ProgressBar bar(quiet_ || json_);
     RunOptions options;
     options.stop = &interrupt.flag();
+    options.descriptor_log = descriptor_log_;
     options.progress = [&bar](const RunProgress& progress) {
       const auto runs = static_cast<double>(std::max<std::size_t>(progress.runs, 1));
       bar.update(static_cast<double>(progress.run) / runs, progress.engine);
@@ -110,6 +141,8 @@ class VerifyCommand final : public Command {
 
   const Registry& registry_;
   ExperimentOptions options_;
+  std::string descriptor_log_;
+  bool dump_ = false;
   bool json_ = false;
   bool quiet_ = false;
 };

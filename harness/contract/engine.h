@@ -165,7 +165,8 @@ struct EngineUsage {
   // Summed over decode steps: runs of every history, and the groups that the step's rows read.
   SizeHistogram runs_by_blocks{};
   SizeHistogram groups_by_blocks{};
-  ShadowError shadow;  // the oracle's, where it follows a far-history rule
+  ShadowError shadow;   // the oracle's, where it follows a far-history rule
+  std::string failure;  // what could not be done beside decoding (a log that cannot be written)
 };
 
 class Engine {

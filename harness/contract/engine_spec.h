@@ -67,6 +67,7 @@ struct EngineSpec {
   std::string label;
   EngineOptions options;
   Budget budget;
+  std::string descriptor_log = {};  // kvrm: the file to log this engine's life to; empty: none
 };
 
 }  // namespace kvrm

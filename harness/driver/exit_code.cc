@@ -20,6 +20,9 @@ ExitCode gravest(const Report& report) {
 }  // namespace
 
 ExitCode exit_code_of(const ExperimentResult& result) { return gravest(result); }
-ExitCode exit_code_of(const VerifyReport& report) { return gravest(report); }
+ExitCode exit_code_of(const VerifyReport& report) {
+  if (report.replay && !report.replay->agrees()) return ExitCode::incorrect;
+  return gravest(report);
+}
 
 }  // namespace kvrm

@@ -36,7 +36,8 @@ class PointContext {
   const WorkloadFacts& workload() const { return workload_; }
   const std::vector<EngineInfo>& engine_infos() const { return infos_; }
 
-  Result<std::unique_ptr<Engine>> make_engine(std::size_t index) const;
+  Result<std::unique_ptr<Engine>> make_engine(std::size_t index,
+                                              const std::string& descriptor_log = {}) const;
   Result<std::unique_ptr<RequestStream>> open_workload() const;
   // The reference of exact engines (rule not enabled), or of those that follow the rule.
   OracleChecker make_oracle(const FarHistoryRule& rule) const;

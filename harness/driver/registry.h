@@ -15,6 +15,7 @@
 #include "harness/contract/engine.h"
 #include "harness/contract/engine_spec.h"
 #include "harness/contract/model.h"
+#include "harness/contract/replayed_log.h"
 #include "harness/contract/request.h"
 #include "harness/device/device.h"
 
@@ -26,6 +27,7 @@ struct EngineEntry {
   std::string kind;
   std::string description;  // one line, for `kvrm doctor` and errors
   std::function<Result<std::unique_ptr<Engine>>(const EngineSpec&, const Model&, Device&)> make;
+  bool logs_descriptors = false;  // EngineSpec::descriptor_log means something to it
 };
 
 struct BackendEntry {
@@ -61,6 +63,11 @@ struct Registry {
   std::function<Result<std::unique_ptr<RequestStream>>(const WorkloadSpec&)> open_workload;
   std::function<Result<TraceSummary>(const std::string& file, const std::string& format)>
       summarise_trace;
+  // Replays a descriptor log on an engine of this spec, and a log as text.
+  std::function<Result<ReplayedLog>(const std::string& file, const EngineSpec&, const Model&,
+                                    Device&)>
+      replay_log;
+  std::function<Result<std::string>(const std::string& file)> dump_log;
   // The oracle as an Engine: double precision, one slot, plain loops. With an enabled rule it is
   // the reference of the engines that follow that rule, and its own shadow.
   std::function<std::unique_ptr<Engine>(const Model&, const FarHistoryRule&)> make_oracle;

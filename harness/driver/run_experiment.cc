@@ -11,6 +11,7 @@
 #include "harness/device/cpu_device.h"
 #include "harness/driver/judgement.h"
 #include "harness/driver/point_context.h"
+#include "harness/driver/replay_check.h"
 #include "harness/metrics/summarise.h"
 #include "harness/result/environment.h"
 
@@ -35,7 +36,10 @@ std::size_t count_runs(const Experiment& experiment) {
 class PointRuns {
  public:
   PointRuns(const PointContext& context, const RunOptions& options, RunProgress& progress)
-      : context_(context), options_(options), progress_(progress) {}
+      : context_(context),
+        options_(options),
+        progress_(progress),
+        first_point_(progress.run == 0) {}
 
   // Interleaved, and rotated so that no engine is always first: repeat r begins with engine r mod
   // n. Each run has a fresh engine, and no two engines hold memory at once.
@@ -57,17 +61,28 @@ class PointRuns {
 
  private:
   Result<EventLog> run_one(std::size_t index, std::uint32_t repeat) {
-    const Result<std::unique_ptr<Engine>> engine = context_.make_engine(index);
+    const Result<std::unique_ptr<Engine>> engine =
+        context_.make_engine(index, descriptor_log_of(index, repeat));
     if (!engine) return tl::unexpected(engine.error());
     const Result<std::unique_ptr<RequestStream>> stream = context_.open_workload();
     if (!stream) return tl::unexpected(stream.error());
     Result<EventLog> log = drive(**engine, **stream, context_.loop(), options_of(index, repeat),
                                  context_.device().clock());
+    if (log && !log->end_usage.failure.empty()) {
+      return fail(ExitCode::incomplete, log->end_usage.failure);
+    }
     if (!log || log->interrupted || log->workload_digest == context_.workload().digest) return log;
     return fail(ExitCode::incomplete,
                 fmt::format("workload: engine {} in repeat {} was given other requests than were "
                             "announced",
                             log->engine_label, repeat));
+  }
+
+  // Of the first point only: a later one would replace the file.
+  std::string descriptor_log_of(std::size_t index, std::uint32_t repeat) const {
+    const bool logs = repeat == 0 && first_point_ &&
+                      logging_engine(context_.point(), context_.registry()) == index;
+    return logs ? options_.descriptor_log : std::string();
   }
 
   DriveOptions options_of(std::size_t index, std::uint32_t repeat) {
@@ -94,6 +109,7 @@ class PointRuns {
   const PointContext& context_;
   const RunOptions& options_;
   RunProgress& progress_;
+  bool first_point_;
 };
 
 void set_status(EngineResult& engine, RunStatus status, std::string reason = {}) {

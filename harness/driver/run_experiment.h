@@ -31,6 +31,9 @@ struct RunOptions {
   bool keep_output_tokens = false;                   // in ExperimentResult::logs
   SampleSpec samples;                                // its seed is the workload's
   std::uint64_t available_memory_bytes = 0;          // 0: what the machine has
+  // Run: where the first engine that can logs the step descriptors of its first repeat. Verify: the
+  // log to replay. Empty: none.
+  std::string descriptor_log;
 };
 
 // Errors: whatever makes the experiment impossible as written (a file, an engine that cannot be

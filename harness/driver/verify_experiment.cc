@@ -48,6 +48,11 @@ class PointVerification {
     return std::move(reports_);
   }
 
+  // After run().
+  Result<ReplayCheck> replay(std::size_t engine) const {
+    return check_descriptor_log(context_, engine, options_.descriptor_log, logs_[engine].front());
+  }
+
  private:
   Status verify_engine(std::size_t index) {
     EngineVerification& report = reports_[index];
@@ -160,9 +165,15 @@ Status verify_point(const ExperimentPoint& point, const Registry& registry,
                     const RunOptions& options, RunProgress& progress, VerifyReport& report) {
   const Result<PointContext> context = PointContext::open(point, registry);
   if (!context) return tl::unexpected(context.error());
-  Result<std::vector<EngineVerification>> engines =
-      PointVerification(*context, options, progress).run();
+  PointVerification verification(*context, options, progress);
+  Result<std::vector<EngineVerification>> engines = verification.run();
   if (!engines) return tl::unexpected(engines.error());
+  const std::optional<std::size_t> logging = logging_engine(point, registry);
+  if (!options.descriptor_log.empty() && logging && !report.replay) {
+    Result<ReplayCheck> replay = verification.replay(*logging);
+    if (!replay) return tl::unexpected(replay.error());
+    report.replay = std::move(*replay);
+  }
   std::move(engines->begin(), engines->end(), std::back_inserter(report.engines));
   return {};
 }

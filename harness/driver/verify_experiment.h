@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "harness/base/result.h"
 #include "harness/config/experiment.h"
 #include "harness/driver/registry.h"
+#include "harness/driver/replay_check.h"
 #include "harness/driver/run_experiment.h"
 #include "harness/result/results.h"
 
@@ -37,10 +39,12 @@ struct EngineVerification {
 struct VerifyReport {
   std::vector<EngineVerification> engines;
   std::vector<SkippedPoint> skipped;
+  std::optional<ReplayCheck> replay;  // where a log was to be replayed
   bool interrupted = false;
 };
 
-// Uses of RunOptions: stop, progress, available_memory_bytes.
+// Uses of RunOptions: stop, progress, available_memory_bytes, descriptor_log (of the first point
+// that has an engine with one).
 Result<VerifyReport> verify_experiment(const Experiment& experiment, const Registry& registry,
                                        const RunOptions& options);
 
