@@ -85,8 +85,8 @@ class Machine {
   bool take(BlockIndex& block) {
     if (free_.empty()) return false;
     // Mostly the block freed last, so that ids come back soon.
-    const std::size_t at = one_in(3) ? draw(static_cast<std::uint32_t>(free_.size()))
-                                     : free_.size() - 1;
+    const std::size_t at =
+        one_in(3) ? draw(static_cast<std::uint32_t>(free_.size())) : free_.size() - 1;
     block = free_[at];
     free_.erase(free_.begin() + static_cast<std::ptrdiff_t>(at));
     ++generations_[block];
