@@ -55,7 +55,8 @@ std::uint64_t body_checksum(const RecordView& record) {
          checksum_part(record.block_copies, RecordPart::block_copies) +
          checksum_part(record.stage_copies, RecordPart::stage_copies) +
          checksum_part(record.far_updates, RecordPart::far_updates) +
-         checksum_bytes(record.image, record.header.image_bytes, RecordPart::image);
+         checksum_bytes(record.image, record.image == nullptr ? 0 : record.header.image_bytes,
+                        RecordPart::image);
 }
 
 }  // namespace kvrm

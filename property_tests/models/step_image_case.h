@@ -1,17 +1,18 @@
 // A commit channel, a step image and a builder in plain memory, and a rebuild of the image from
-// slots and block tables alone: what the descriptor's tests compare against. Tests only.
+// slots, block tables and lists alone: what the descriptor's tests compare against. Tests only.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "engines/descriptor/apply_step.h"
 #include "engines/descriptor/descriptor_builder.h"
-#include "engines/descriptor/record_check.h"
+#include "engines/descriptor/record_view.h"
 #include "engines/transport/group_planner.h"
 #include "kernels/linear/linear.h"
 
@@ -21,19 +22,36 @@ namespace kvrm::models {
 struct SlotTruth {
   bool active = false;
   TokenId token = kNoToken;
+  std::uint32_t position = 0;
   std::uint32_t length = 0;
+  FarSpan far;
   std::uint64_t write_slot = kNoWrite;
   std::uint64_t content_key = 0;
   std::vector<BlockIndex> table;
+  std::map<std::uint32_t, float> bias;  // by entry; 0 where there is none
 };
 
-inline StepLimits small_limits(std::uint32_t max_table_edits) {
-  return {.shape = {.slots = 5, .max_blocks = 12, .max_chunks = 6},
-          .max_table_edits = max_table_edits,
+// A step's copies and updates, in the order of the image.
+struct ListsTruth {
+  std::vector<BlockCopy> block_copies;
+  std::vector<StageCopy> stage_copies;
+  std::vector<FarUpdate> far_updates;
+  bool stage_all = false;
+};
+
+inline StepLimits small_limits(std::uint64_t max_table_bytes, std::uint32_t vocabulary = 50) {
+  return {.shape = {.slots = 5,
+                    .max_blocks = 12,
+                    .max_chunks = 6,
+                    .extra_block_copies = 3,
+                    .max_stage_copies = 6},
           .pool_blocks = 70,
           .block_tokens = 16,
+          .tile_tokens = 32,
           .max_length = 190,
-          .vocabulary = 50};
+          .max_position = 400,
+          .vocabulary = vocabulary,
+          .max_table_bytes = max_table_bytes};
 }
 inline constexpr std::uint32_t kChunkTokens = 32;
 
@@ -66,15 +84,29 @@ class Commits {
   }
 
   ApplyStatus apply() {
-    const ApplyStepArgs args{
-        .channel = &channel, .image = image_.data(), .sampled = sampled.data(), .limits = limits_};
+    const ApplyStepArgs args{.channel = &channel,
+                             .image = image_.data(),
+                             .sampled = limits_.vocabulary > 0 ? sampled.data() : nullptr,
+                             .limits = limits_};
     WorkerContext worker;
     apply_step_kernel().host(&args, 0, worker);
     return channel.status;
   }
 
   std::vector<std::byte> image() { return {image_.span().begin(), image_.span().end()}; }
+  StepImage placed_image() { return place_step_image(image_.data(), limits_.shape); }
   std::byte* record() { return channel.records[channel.published % 2]; }
+
+  // Publishes this as the next record, with sums that are right whatever is in it.
+  void publish(StepRecordHeader header, std::span<const std::byte> body) {
+    channel.published = channel.applied + 1;
+    header.epoch = channel.published;
+    std::memcpy(record() + sizeof(header), body.data(), body.size());
+    std::memcpy(record(), &header, sizeof(header));
+    header.body_checksum = body_checksum(record_view(record()));
+    header.checksum = header_checksum(header);
+    std::memcpy(record(), &header, sizeof(header));
+  }
 
  private:
   StepLimits limits_;
@@ -88,27 +120,43 @@ class Commits {
   std::vector<TokenId> sampled;  // by the device, in the step before
 };
 
-// The image that these slots mean, built from nothing.
+inline void rebuild_row(const RowArrays& rows, std::uint32_t row, const SlotTruth* slot) {
+  const bool active = slot != nullptr && slot->active;
+  rows.token[row] = active ? slot->token : kNoToken;
+  rows.length[row] = active ? slot->length : 0;
+  rows.position[row] = active ? slot->position : 0;
+  rows.far[row] = active ? slot->far : FarSpan();
+  rows.write_slot[row] = active ? slot->write_slot : kNoWrite;
+  rows.content_key[row] = active ? slot->content_key : 0;
+  rows.history[row] = slot != nullptr ? row : 0;
+}
+
+// The image that these slots and lists mean, built from nothing.
 inline std::vector<std::byte> rebuild(const StepLimits& limits, const MergePolicy& policy,
-                                      const std::vector<SlotTruth>& slots) {
+                                      const std::vector<SlotTruth>& slots,
+                                      const ListsTruth& lists) {
   const StepImageShape& shape = limits.shape;
   AlignedBytes memory(step_image_bytes(shape));
   const StepImage image = place_step_image(memory.data(), shape);
   for (std::uint32_t row = 0; row < (shape.slots + kRowTile - 1) / kRowTile * kRowTile; ++row) {
-    const bool active = row < shape.slots && slots[row].active;
-    image.rows.token[row] = active ? slots[row].token : kNoToken;
-    image.rows.length[row] = active ? slots[row].length : 0;
-    image.rows.position[row] = active ? slots[row].length - 1 : 0;
-    image.rows.write_slot[row] = active ? slots[row].write_slot : kNoWrite;
-    image.rows.content_key[row] = active ? slots[row].content_key : 0;
-    image.rows.history[row] = row < shape.slots ? row : 0;
+    rebuild_row(image.rows, row, row < shape.slots ? &slots[row] : nullptr);
   }
   for (std::size_t slot = 0; slot < shape.slots; ++slot) {
     const std::vector<KvGroup> groups = plan_groups(slots[slot].table, policy);
-    std::ranges::copy(groups, image.groups + slot * shape.max_blocks);
+    std::ranges::copy(groups, image.groups + slot * shape.group_stride());
     std::ranges::copy(plan_chunk_groups(groups, limits.block_tokens, kChunkTokens),
                       image.chunk_group + slot * shape.max_chunks);
+    for (const auto& [entry, bias] : slots[slot].bias) {
+      image.far_bias[slot * shape.max_blocks + entry] = bias;
+    }
   }
+  std::ranges::copy(lists.block_copies, image.block_copies);
+  std::ranges::copy(lists.stage_copies, image.stage_copies);
+  std::ranges::copy(lists.far_updates, image.far_updates);
+  *image.counts = {.block_copies = static_cast<std::uint32_t>(lists.block_copies.size()),
+                   .stage_copies = static_cast<std::uint32_t>(lists.stage_copies.size()),
+                   .far_updates = static_cast<std::uint32_t>(lists.far_updates.size()),
+                   .stage_all = lists.stage_all ? 1U : 0U};
   return {memory.span().begin(), memory.span().end()};
 }
 

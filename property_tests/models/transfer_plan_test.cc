@@ -4,11 +4,14 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <span>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "engines/descriptor/record_view.h"
 #include "engines/transport/group_planner.h"
 #include "engines/transport/group_table.h"
 
@@ -91,65 +94,149 @@ RC_GTEST_PROP(TransferPlan, NeighbouringStreamsCouldNotMerge, ()) {
   RC_ASSERT(block == table.size());
 }
 
-// The tables that a sequence of edits leaves behind.
+// The tables of one slot that a sequence of edits leaves behind.
 struct EditedTables {
-  std::map<std::pair<SlotIndex, std::uint32_t>,
-           std::tuple<std::uint32_t, BlockIndex, std::uint32_t>>
-      groups;
-  std::map<std::pair<SlotIndex, std::uint32_t>, std::uint32_t> chunks;
+  using Group = std::tuple<std::uint32_t, BlockIndex, std::uint32_t>;
+  std::map<std::uint32_t, Group> groups;
+  std::map<std::uint32_t, std::uint32_t> chunks;
+  std::size_t entries = 0;  // edited by the last apply()
+  std::size_t in_vain = 0;  // of them, as they were
 
-  void apply(std::vector<TableEdit>& edits) {
-    for (const TableEdit& edit : edits) {
-      const std::pair key{edit.slot, edit.index};
-      if (edit.table == StepTable::chunk_group) {
-        chunks[key] = edit.logical;
-      } else if (edit.blocks == 0) {
-        groups.erase(key);
-      } else {
-        groups[key] = {edit.logical, edit.physical, edit.blocks};
-      }
-    }
+  void apply(TableEdits& edits) {
+    entries = 0;
+    in_vain = 0;
+    const bool whole =
+        for_each_table_edit(edits.words(), [&](const TableEdit& edit, const std::uint64_t* values) {
+          std::uint32_t logical = edit.logical;
+          for (std::uint32_t i = 0; i < edit.count; ++i) apply_entry(edit, i, values, logical);
+          return true;
+        });
+    RC_ASSERT(whole);
     edits.clear();
+  }
+
+  void apply_entry(const TableEdit& edit, std::uint32_t i, const std::uint64_t* values,
+                   std::uint32_t& logical) {
+    const std::uint32_t index = edit.index + i;
+    ++entries;
+    if (edit.table == StepTable::chunk_group) {
+      const auto value = static_cast<std::uint32_t>(values[i / 2] >> (i % 2 * 32));
+      in_vain += chunks[index] == value ? 1 : 0;
+      chunks[index] = value;
+      return;
+    }
+    const auto blocks = static_cast<std::uint32_t>(values[i] >> 32);
+    const Group group{blocks == 0 ? 0 : logical, static_cast<BlockIndex>(values[i]), blocks};
+    in_vain += groups[index] == group ? 1 : 0;
+    groups[index] = group;
+    logical += blocks;
   }
 };
 
-RC_GTEST_PROP(TransferPlan, TheGroupTableEqualsThePlanAfterEveryAppend, ()) {
-  constexpr SlotIndex kSlot = 2;
-  const auto table = *rc::gen::resize(300, block_tables());
-  const MergePolicy policy = draw_policy();
-  const auto block_tokens = *rc::gen::element(16U, 32U, 48U);
-  const auto chunk_tokens = *rc::gen::element(16U, 64U, 80U);
-  GroupTable incremental(
-      {.slots = 3, .block_tokens = block_tokens, .chunk_tokens = chunk_tokens, .policy = policy});
-  EditedTables edited;
-  std::vector<TableEdit> edits;
-  std::size_t done = 0;
-  while (done < table.size()) {
-    const auto count = *rc::gen::inRange<std::size_t>(1, 8);
-    const auto piece = std::span(table).subspan(done, std::min(count, table.size() - done));
-    incremental.append(kSlot, piece, edits);
-    done += piece.size();
-    edited.apply(edits);
-    const auto prefix = std::span(table).first(done);
-    const std::vector<KvGroup> groups = plan_groups(prefix, policy);
-    RC_ASSERT(edited.groups.size() == groups.size());
-    for (std::uint32_t i = 0; i < groups.size(); ++i) {
-      const std::tuple expected{groups[i].logical, groups[i].physical, groups[i].blocks};
-      RC_ASSERT((edited.groups[{kSlot, i}] == expected));
-    }
-    const auto chunks = plan_chunk_groups(groups, block_tokens, chunk_tokens);
-    RC_ASSERT(edited.chunks.size() == chunks.size());
-    for (std::uint32_t i = 0; i < chunks.size(); ++i) {
-      RC_ASSERT((edited.chunks[{kSlot, i}] == chunks[i]));
-    }
-    RC_ASSERT(incremental.groups(kSlot) == groups.size());
-    RC_ASSERT(incremental.streams(kSlot) == plan_streams(prefix, policy).size());
-    RC_ASSERT(incremental.total_blocks() == done);
+struct Chunking {
+  std::uint32_t block_tokens = 0;
+  std::uint32_t chunk_tokens = 0;
+};
+
+// The edited tables hold the plan, and zeros behind it.
+void check_plan(const EditedTables& edited, const std::vector<KvGroup>& groups,
+                const Chunking& chunking) {
+  for (const auto& [index, entry] : edited.groups) {
+    const EditedTables::Group expected =
+        index < groups.size() ? EditedTables::Group(groups[index].logical, groups[index].physical,
+                                                    groups[index].blocks)
+                              : EditedTables::Group();
+    RC_ASSERT(entry == expected);
   }
-  incremental.clear(kSlot, edits);
-  edited.apply(edits);
-  RC_ASSERT(edited.groups.empty());
-  for (const auto& [key, value] : edited.chunks) RC_ASSERT(value == 0U);
+  RC_ASSERT(edited.groups.size() >= groups.size());
+  const auto chunks = plan_chunk_groups(groups, chunking.block_tokens, chunking.chunk_tokens);
+  for (const auto& [index, value] : edited.chunks) {
+    RC_ASSERT(value == (index < chunks.size() ? chunks[index] : 0U));
+  }
+  for (std::uint32_t i = 0; i < chunks.size(); ++i) {
+    const auto entry = edited.chunks.find(i);
+    RC_ASSERT((entry == edited.chunks.end() ? 0U : entry->second) == chunks[i]);
+  }
+}
+
+void check_totals(const GroupTable& table, SlotIndex slot, std::span<const BlockIndex> blocks,
+                  const MergePolicy& policy) {
+  const std::vector<KvGroup> groups = plan_groups(blocks, policy);
+  const std::size_t streams = plan_streams(blocks, policy).size();
+  RC_ASSERT(table.blocks(slot) == blocks.size());
+  RC_ASSERT(table.groups(slot) == groups.size());
+  RC_ASSERT(table.streams(slot) == streams);
+  RC_ASSERT(table.total_blocks() == blocks.size());
+  RC_ASSERT(table.total_groups() == groups.size());
+  RC_ASSERT(table.total_streams() == streams);
+  SizeHistogram sizes{};
+  for (const KvGroup& group : groups) {
+    std::size_t size = 0;
+    while (size + 1 < sizes.size() && (2U << size) <= group.blocks) ++size;
+    ++sizes[size];
+  }
+  RC_ASSERT(table.groups_by_blocks() == sizes);
+}
+
+// Appends, and replacements that keep some first blocks: the entries equal the plan of the whole
+// table after each, and a replacement edits no entry in vain.
+TEST(TransferPlan, TheGroupTableEqualsThePlanAfterEveryChange) {
+  constexpr SlotIndex kSlot = 2;
+  std::uint64_t cut_groups = 0;
+  std::uint64_t shorter = 0;
+  const bool holds = rc::check([&] {
+    const MergePolicy policy = draw_policy();
+    const Chunking chunking{*rc::gen::element(16U, 32U, 48U), *rc::gen::element(16U, 64U, 80U)};
+    GroupTable incremental({.slots = 3,
+                            .max_blocks = 400,
+                            .block_tokens = chunking.block_tokens,
+                            .chunk_tokens = chunking.chunk_tokens,
+                            .policy = policy});
+    EditedTables edited;
+    TableEdits edits;
+    std::vector<BlockIndex> table;
+    for (int change = 0; change < 12; ++change) {
+      const auto drawn = *rc::gen::resize(120, block_tables());
+      const std::size_t held = table.size();
+      if (*rc::gen::inRange(0, 2) == 0) {
+        const std::size_t added = std::min(drawn.size(), 400 - held);
+        const auto most = *rc::gen::inRange<std::size_t>(0, added + 1);
+        table.insert(table.end(), drawn.begin(), drawn.begin() + static_cast<long>(most));
+        incremental.append(kSlot, std::span(table).subspan(held), edits);
+        edited.apply(edits);
+      } else {
+        const auto unchanged = *rc::gen::inRange<std::size_t>(0, held + 1);
+        const std::vector<KvGroup> before = plan_groups(table, policy);
+        const auto inside = [&](const KvGroup& group) {
+          return group.logical < unchanged && unchanged < group.logical + group.blocks;
+        };
+        cut_groups += std::ranges::any_of(before, inside) ? 1 : 0;
+        std::vector<BlockIndex> next(table.begin(), table.begin() + static_cast<long>(unchanged));
+        // What follows goes on as before for a while, so that entries stay as they are.
+        const auto same = *rc::gen::inRange<std::size_t>(0, held - unchanged + 1);
+        if (*rc::gen::inRange(0, 2) == 0) {
+          next.insert(next.end(), table.begin() + static_cast<long>(unchanged),
+                      table.begin() + static_cast<long>(unchanged + same));
+        }
+        const std::size_t room = std::min(drawn.size(), 400 - next.size());
+        next.insert(next.end(), drawn.begin(), drawn.begin() + static_cast<long>(room));
+        shorter += next.size() < held ? 1 : 0;
+        incremental.replace(kSlot, next, static_cast<std::uint32_t>(unchanged), edits);
+        table = next;
+        edited.apply(edits);
+        RC_ASSERT(edited.in_vain == 0U);
+      }
+      check_plan(edited, plan_groups(table, policy), chunking);
+      check_totals(incremental, kSlot, table, policy);
+    }
+    incremental.clear(kSlot, edits);
+    edited.apply(edits);
+    check_plan(edited, {}, chunking);
+    check_totals(incremental, kSlot, {}, policy);
+  });
+  EXPECT_TRUE(holds);
+  EXPECT_GT(cut_groups, 10U);
+  EXPECT_GT(shorter, 10U);
 }
 
 }  // namespace
