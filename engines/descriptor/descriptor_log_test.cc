@@ -120,8 +120,9 @@ TEST_F(DescriptorLogTest, EveryTruncationIsFound) {
   for (std::size_t size = 0; size < content_.size(); ++size) {
     EXPECT_THAT(error_of(content_.substr(0, size)), HasSubstr(": cut off: ")) << size;
   }
-  EXPECT_THAT(error_of(content_.substr(0, kHeader + 5)),
-              HasSubstr("byte 96: cut off: the next entry's header takes 24 bytes, and 5 are left"));
+  EXPECT_THAT(
+      error_of(content_.substr(0, kHeader + 5)),
+      HasSubstr("byte 96: cut off: the next entry's header takes 24 bytes, and 5 are left"));
   EXPECT_THAT(error_of(content_ + "x"), HasSubstr("1 bytes behind the log's end"));
 }
 
@@ -135,7 +136,8 @@ TEST_F(DescriptorLogTest, ForeignFilesAreNamed) {
   EXPECT_THAT(error_of(std::string(200, 'x')), HasSubstr("byte 0: not a descriptor log"));
   std::string version = content_;
   version[8] = 9;
-  EXPECT_THAT(error_of(version), HasSubstr("version 9 of the format; this program reads version 1"));
+  EXPECT_THAT(error_of(version),
+              HasSubstr("version 9 of the format; this program reads version 1"));
   EXPECT_THAT(DescriptorLogReader::open(path_ + ".none").error().message,
               HasSubstr("cannot be opened: No such file"));
   EXPECT_THAT(DescriptorLogWriter::create("/no/such/folder/log", kInfo).error().message,
@@ -239,8 +241,7 @@ TEST_F(TwoDescriptors, ADumpNamesWhatIsWrong) {
   EXPECT_EQ(dump(), "not a step record: no magic number\n");
   EXPECT_EQ(dump_record({span.data(), span.size() - 8}, limits()),
             "not a step record of these limits: its sizes do not fit\n");
-  EXPECT_EQ(dump_record({span.data(), 7}, limits()),
-            "not a step record: shorter than a header\n");
+  EXPECT_EQ(dump_record({span.data(), 7}, limits()), "not a step record: shorter than a header\n");
 }
 
 }  // namespace

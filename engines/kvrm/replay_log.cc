@@ -94,10 +94,8 @@ class Replay {
 
   Status prefill(const LogEntry& entry) {
     const auto chunk = fixed_part<PrefillEntry>(entry);
-    take_rows(engine_.prefill({.slot = chunk.slot,
-                               .first = chunk.first,
-                               .count = chunk.count,
-                               .last = chunk.last != 0}));
+    take_rows(engine_.prefill(
+        {.slot = chunk.slot, .first = chunk.first, .count = chunk.count, .last = chunk.last != 0}));
     return {};
   }
 
@@ -140,9 +138,10 @@ Result<ReplayedLog> replay_descriptor_log(const std::string& path, const EngineS
   Result<DescriptorLogReader> reader = DescriptorLogReader::open(path);
   if (!reader) return tl::unexpected(reader.error());
   if (reader->info().fingerprint != log_fingerprint(spec, model)) {
-    return bad_input(fmt::format("{}: a log of another engine, model or budget than {} of this "
-                                 "experiment has",
-                                 path, spec.label));
+    return bad_input(
+        fmt::format("{}: a log of another engine, model or budget than {} of this "
+                    "experiment has",
+                    path, spec.label));
   }
   const auto engine = KvrmEngine::make(spec, model, kernels, device);
   if (!engine) return tl::unexpected(engine.error());

@@ -10,7 +10,8 @@ namespace kvrm {
 
 std::optional<std::size_t> logging_engine(const ExperimentPoint& point, const Registry& registry) {
   for (std::size_t i = 0; i < point.engines.size(); ++i) {
-    const auto entry = std::ranges::find(registry.engines, point.engines[i].kind, &EngineEntry::kind);
+    const auto entry =
+        std::ranges::find(registry.engines, point.engines[i].kind, &EngineEntry::kind);
     if (entry != registry.engines.end() && entry->logs_descriptors) return i;
   }
   return std::nullopt;

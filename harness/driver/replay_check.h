@@ -1,5 +1,6 @@
 // Holds a descriptor log against a run of the same experiment: the records alone must give the
-// outputs that the engine gives. Who writes a log, and how it is replayed, is the engine's business.
+// outputs that the engine gives. Who writes a log, and how it is replayed, is the engine's
+// business.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +22,8 @@ std::optional<std::size_t> logging_engine(const ExperimentPoint& point, const Re
 struct ReplayCheck {
   std::string engine;  // label
   std::uint64_t steps = 0;
-  std::uint64_t requests = 0;        // that both finished, or would have
-  std::uint64_t replayed_digest = 0; // of their outputs, as fold_output_digests() has it
+  std::uint64_t requests = 0;         // that both finished, or would have
+  std::uint64_t replayed_digest = 0;  // of their outputs, as fold_output_digests() has it
   std::uint64_t expected_digest = 0;
   bool agrees() const { return requests > 0 && replayed_digest == expected_digest; }
 };

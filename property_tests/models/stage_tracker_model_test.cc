@@ -175,8 +175,10 @@ class Machine {
       if (!there && !fresh) expected.insert(logical);
       if (there && unchanged == logical) ++unchanged;
     }
+    std::vector<std::uint32_t> generations;
+    for (const BlockIndex block : state.table) generations.push_back(generations_[block]);
     std::vector<StageCopy> planned;
-    tracker_.plan(slot, {state.table, generations_, state.written, draw(unchanged + 1)}, planned);
+    tracker_.plan(slot, {state.table, generations, state.written, draw(unchanged + 1)}, planned);
     staged.clear();
     for (std::uint32_t logical = 0; logical < state.table.size(); ++logical) {
       staged[logical] = {state.table[logical], generations_[state.table[logical]]};
@@ -242,7 +244,8 @@ class Machine {
   std::uint32_t cap_;
   StageTracker tracker_;
   std::vector<BlockIndex> free_;
-  std::vector<std::uint32_t> generations_ = std::vector<std::uint32_t>(kPool);
+  std::vector<std::uint32_t> generations_ =  // by block
+      std::vector<std::uint32_t>(kPool);
   std::uint64_t pool_[kPool * kBlock] = {};
   std::uint64_t view_[kSlots][kMaxBlocks * kBlock] = {};
   Slot slots_[kSlots];
