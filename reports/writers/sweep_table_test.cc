@@ -42,6 +42,11 @@ TEST(SweepTable, EveryColumnThatAnExperimentMayNameHasItsValue) {
   std::set<std::string> without;  // of a verified engine
   for (const std::string& name : table.names) {
     EXPECT_FALSE(cell(table, 1, name).text.empty()) << name;
+    // Row 1 has no far history.
+    if (name.starts_with("far_history.")) {
+      EXPECT_EQ(cell(table, 1, name).text, "-");
+      continue;
+    }
     if (!cell(table, 1, name).value) without.insert(name + " " + cell(table, 1, name).text);
   }
   EXPECT_THAT(without, ElementsAre("metrics.e2e_ms.p99.9 n/a", "metrics.itl_ms.p99.9 n/a",
