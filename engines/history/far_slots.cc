@@ -95,18 +95,29 @@ bool FarSlots::append_all(Slot& slot) {
 void FarSlots::advance(SlotIndex index, std::uint32_t position, std::uint32_t last,
                        FarChanges& changes) {
   Slot& slot = slots_[index];
+  const std::size_t first = changes.updates.size();
   while (const std::optional<FarChange> change = slot.far->advance(position)) {
     changes.updates.push_back(record(slot, *change));
-    changes.biases.push_back({index, change->entry, slot.far->bias(change->entry)});
     if (change->kind == FarUpdateKind::summarise) {
       KVRM_CHECK(pager_.trim_front(slot.window, 1) == PagerOutcome::ok);
     }
+  }
+  for (std::size_t i = first; i < changes.updates.size(); ++i) {
+    const std::uint32_t entry = changes.updates[i].entry;
+    changes.biases.push_back({index, entry, slot.far->bias(entry)});
   }
   if (last >= rule_.sink_tokens && pager_.length(slot.window) <= last - rule_.sink_tokens) {
     const std::uint32_t missing = last - rule_.sink_tokens + 1 - pager_.length(slot.window);
     KVRM_CHECK(pager_.append(slot.window, missing) == PagerOutcome::ok);
   }
   rebuild_table(slot, last);
+}
+
+void FarSlots::list_biases(SlotIndex slot, std::vector<FarBias>& biases) const {
+  const FarHistory& far = *slots_[slot].far;
+  for (std::uint32_t entry = 0; entry < far.entries(); ++entry) {
+    biases.push_back({slot, entry, far.bias(entry)});
+  }
 }
 
 FarUpdate FarSlots::record(const Slot& slot, const FarChange& change) const {

@@ -65,6 +65,8 @@ class FarSlots {
   void advance(SlotIndex slot, std::uint32_t position, std::uint32_t last, FarChanges& changes);
   // Takes up what the pager has changed by itself since (compaction); `last` as advance() was told.
   void settle(SlotIndex slot, std::uint32_t last) { rebuild_table(slots_[slot], last); }
+  // The biases of all entries, for who has not followed the changes.
+  void list_biases(SlotIndex slot, std::vector<FarBias>& biases) const;
   // First position before whose query something is due.
   std::uint32_t next_due(SlotIndex slot) const { return slots_[slot].far->next_due(); }
 

@@ -58,8 +58,7 @@ Status plan_far_history(const EngineSpec& spec, const ModelShape& shape, PoolPla
         "than budget.max_len, {}: it would save nothing",
         spec.label, longest, plan.max_length));
   }
-  plan.history_blocks =
-      std::min(plan.history_blocks, far_blocks_needed(rule, plan.max_length, 0).total());
+  plan.history_blocks = far_blocks_needed(rule, plan.max_length, 0).total();
   return {};
 }
 

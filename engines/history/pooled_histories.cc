@@ -174,10 +174,12 @@ RowResult PooledHistories::prefill_far(const Slot& slot, const PrefillChunk& chu
   for (std::uint32_t first = chunk.first; first < end;) {
     // One block a query: what is due before `first` ends where the next one becomes due.
     const std::uint32_t due = far_->next_due(index);
-    const std::uint32_t last =
-        std::min(end, first < due ? due : due + plan_.layout.block_tokens) - 1;
+    const std::uint32_t until = first < due ? due : due + plan_.layout.block_tokens;
+    const std::uint32_t last = std::min(end, until) - 1;
     far_changes_.clear();
-    far_->advance(index, first, last, far_changes_);
+    // A block that leaves makes room for the next one at once, also where the chunk ends before it:
+    // nobody else may get it before the rest of the prompt is prefilled.
+    far_->advance(index, first, std::min(slot.prompt_tokens, until) - 1, far_changes_);
     counters_.far_summaries += far_changes_.summaries();
     counters_.far_merges += far_changes_.merges();
     prefill_.update(far_changes_);

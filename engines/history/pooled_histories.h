@@ -63,6 +63,10 @@ class PooledHistories {
   // What must happen on the device before the step's rows write or attend: far-history updates
   // first, then the copies. Whoever reads the copies clears them.
   const FarChanges& far_changes() const { return far_changes_; }
+  // The biases of all entries of a slot's far history.
+  void list_far_biases(SlotIndex slot, std::vector<FarBias>& biases) const {
+    if (far_) far_->list_biases(slot, biases);
+  }
   std::span<const BlockMove> copies() const { return pager_->copies(); }
   void clear_copies() { pager_->clear_copies(); }
   // Most copies that a step can order.

@@ -59,6 +59,11 @@ void StepPlanner::plan_slot(SlotIndex slot) {
   SlotState& state = slots_[slot];
   const DecodeRow row = histories_.decode_row(slot);
   sync_tables(slot);
+  if (!state.sampled) {  // its first step: prefill made its entries
+    biases_.clear();
+    histories_.list_far_biases(slot, biases_);
+    edit_biases(biases_);
+  }
   const bool on_device = state.sampled && row.token != kNoToken;
   if (!goes_on(state, row)) {
     descriptor_.builder().edit_slot({.slot = slot,
@@ -127,12 +132,17 @@ void StepPlanner::release(SlotIndex slot) {
 void StepPlanner::plan_far_changes() {
   const FarChanges& changes = histories_.far_changes();
   for (const FarUpdate& update : changes.updates) descriptor_.builder().update_far(update);
+  edit_biases(changes.biases);
+  // Entries are written in place, so that their block's generation does not tell.
+  if (shape_.transport != Transport::delta) return;
+  for (const FarBias& entry : changes.biases) staged_.forget(entry.slot);
+}
+
+void StepPlanner::edit_biases(std::span<const FarBias> biases) {
   edits_.clear();
-  for (const FarBias& entry : changes.biases) {
+  for (const FarBias& entry : biases) {
     edits_.set_value(entry.slot, StepTable::far_bias, entry.entry,
                      std::bit_cast<std::uint32_t>(entry.bias));
-    // Entries are written in place, so that their block's generation does not tell.
-    if (shape_.transport == Transport::delta) staged_.forget(entry.slot);
   }
   if (!edits_.empty()) descriptor_.builder().edit_tables(edits_);
 }

@@ -60,6 +60,7 @@ class StepPlanner {
   void deactivate(SlotIndex slot);
   void clear_tables(SlotIndex slot);
   void plan_far_changes();
+  void edit_biases(std::span<const FarBias> biases);
   void plan_copies();
   void plan_staging(std::span<const SlotIndex> slots);
   void stage_slot(SlotIndex slot);
@@ -76,6 +77,7 @@ class StepPlanner {
   std::vector<TokenId> consumed_;
   std::vector<StageCopy> staging_;          // of the step that is planned
   std::vector<std::uint32_t> generations_;  // scratch
+  std::vector<FarBias> biases_;             // scratch
   TableEdits edits_;                        // scratch
   SizeHistogram groups_by_blocks_{};
 };

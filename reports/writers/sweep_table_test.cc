@@ -134,7 +134,7 @@ TEST(SweepTable, FitsTheTerminalWhateverIsInIt) {
   const std::vector<std::string> names = metric_column_names();
   std::uint64_t parted = 0;
   std::uint64_t cut = 0;
-  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+  for (std::uint64_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(seed);
     RandomStream random(seed, "sweep table");
     ExperimentResult result = fixture_sweep_result();
