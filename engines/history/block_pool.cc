@@ -6,7 +6,7 @@ namespace kvrm {
 
 BlockPool::BlockPool(std::uint32_t blocks, Placement placement)
     : states_(blocks),
-      free_list_(make_free_list(placement, states_)),
+      free_list_(make_free_list(placement, {states_.data(), states_.size()})),
       notes_(blocks),
       copy_use_(blocks),
       quarantine_(blocks),

@@ -20,6 +20,7 @@
 #include "engines/history/block_state.h"
 #include "engines/history/free_list.h"
 #include "harness/base/check.h"
+#include "harness/base/huge_array.h"
 #include "harness/base/ids.h"
 #include "harness/contract/engine_spec.h"
 
@@ -103,7 +104,7 @@ class BlockPool {
   std::string check_sets() const;
   std::string check_copies() const;
 
-  std::vector<BlockState> states_;  // [blocks]
+  HugeArray<BlockState> states_;  // [blocks]
   std::unique_ptr<FreeList> free_list_;
   std::vector<std::uint32_t> notes_;     // [blocks], of blocks that are kNoted
   std::vector<BlockMove> copies_;        // at most one a block, storage for all

@@ -6,6 +6,7 @@
 
 #include "engines/history/block_bitmap.h"
 #include "engines/history/free_run_tree.h"
+#include "harness/base/huge_array.h"
 
 namespace kvrm {
 namespace {
@@ -90,7 +91,7 @@ class LifoFreeList final : public FreeList {
   std::uint32_t bottom_ = 0;
   std::uint32_t top_ = 0;
   std::uint32_t mask_ = 0;
-  std::vector<BlockIndex> ring_;  // [power of two], from bottom_ to top_ the free blocks
+  HugeArray<BlockIndex> ring_;  // [power of two], from bottom_ to top_ the free blocks
 };
 
 // The lowest free address first: histories that start together stay close, and holes near the

@@ -17,8 +17,9 @@ std::size_t size_class(std::uint32_t blocks) {
 
 HistoryTables::HistoryTables(std::uint32_t rows, std::uint32_t row_blocks)
     : row_blocks_(row_blocks),
+      row_stride_(spread_stride(row_blocks, sizeof(BlockIndex))),
       rows_(rows),
-      entries_(std::size_t{rows} * row_blocks),
+      entries_(std::size_t{rows} * row_stride_),
       run_blocks_(entries_.size()) {}
 
 void HistoryTables::count_run(std::uint32_t blocks, bool added) {

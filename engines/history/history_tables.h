@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engines/history/block_run.h"
+#include "harness/base/huge_array.h"
 #include "harness/base/ids.h"
 #include "harness/contract/engine.h"
 
@@ -58,7 +59,7 @@ class HistoryTables {
   };
 
   std::size_t begin(std::uint32_t row) const {
-    return std::size_t{row} * row_blocks_ + rows_[row].front;
+    return std::size_t{row} * row_stride_ + rows_[row].front;
   }
   void tag(std::size_t first, std::uint32_t blocks) {
     run_blocks_[first] = blocks;
@@ -68,11 +69,12 @@ class HistoryTables {
   void join_with_next(std::uint32_t row, std::uint32_t entry);
 
   std::uint32_t row_blocks_ = 0;
-  std::vector<Row> rows_;            // [rows]
-  std::vector<BlockIndex> entries_;  // [rows, row_blocks]
-  // [rows, row_blocks] blocks in the run, valid at the first and the last entry of each run, so
+  std::uint32_t row_stride_ = 0;
+  std::vector<Row> rows_;          // [rows]
+  HugeArray<BlockIndex> entries_;  // [rows, row_stride]
+  // [rows, row_stride] blocks in the run, valid at the first and the last entry of each run, so
   // that its other end is found from either one.
-  std::vector<std::uint32_t> run_blocks_;
+  HugeArray<std::uint32_t> run_blocks_;
   SizeHistogram runs_by_blocks_{};
 };
 

@@ -2,6 +2,8 @@
 // compaction and preemption, and those of the oracle that follows the rule by its definition
 // (DESIGN 9; DESIGN 19, invariants 20 and 21). Memory a history is bounded, and the graph is the
 // one of an engine without far history.
+#include "engines/history/far_history.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,7 +11,6 @@
 #include <optional>
 #include <set>
 
-#include "engines/history/far_history.h"
 #include "harness/driver/verify.h"
 #include "property_tests/differential/engine_cases.h"
 
@@ -68,12 +69,13 @@ bool fits(const EngineCase& setup) {
   const FarHistoryRule& rule = setup.engines.front().options.far_history;
   const std::uint64_t longest = far_length_max(rule, shape.tile_tokens, shape.max_len);
   const bool tiles = shape.tile_tokens % rule.block_tokens == 0;
-  return tiles && round_up(longest, rule.block_tokens) <= round_up(shape.max_len, rule.block_tokens);
+  return tiles &&
+         round_up(longest, rule.block_tokens) <= round_up(shape.max_len, rule.block_tokens);
 }
 
 bool pages_fit(const EngineCase& setup, const EngineSpec& spec) {
-  const std::uint64_t block = spec.options.block_tokens *
-                              setup.model.shape.kv_bytes_per_token() / setup.model.shape.layers;
+  const std::uint64_t block =
+      spec.options.block_tokens * setup.model.shape.kv_bytes_per_token() / setup.model.shape.layers;
   return spec.options.transport != Transport::remap || block % 4096 == 0;
 }
 
@@ -102,8 +104,7 @@ void expect_right(const EngineCase& setup, const Registry& registry, const Model
 void expect_bounded(const EngineCase& setup, const EngineSpec& spec, const EngineRun& run) {
   const ModelShape& shape = setup.model.shape;
   const std::uint64_t block_bytes = spec.options.block_tokens * shape.kv_bytes_per_token();
-  const std::uint64_t most =
-      far_blocks_needed(spec.options.far_history, shape.max_len, 0).total();
+  const std::uint64_t most = far_blocks_needed(spec.options.far_history, shape.max_len, 0).total();
   for (const StepRecord& step : run.log.steps) {
     // A history that is still in its prefill is not among the active ones.
     ASSERT_LE(step.memory.allocated_bytes, (step.active_slots + 1) * most * block_bytes);
@@ -178,8 +179,7 @@ TEST(FarHistoryEngines, HaveTheGraphOfEnginesWithoutIt) {
     if (!fits(setup)) continue;
     const ModelShape& shape = setup.model.shape;
     const std::uint32_t block_tokens = setup.engines.front().options.block_tokens;
-    setup.budget.kv_bytes =
-        2 * round_up(shape.max_len, block_tokens) * shape.kv_bytes_per_token();
+    setup.budget.kv_bytes = 2 * round_up(shape.max_len, block_tokens) * shape.kv_bytes_per_token();
     for (EngineSpec& spec : setup.engines) spec.budget = setup.budget;
     const auto model = registry.load_model(setup.model);
     ASSERT_TRUE(model.has_value());
