@@ -91,6 +91,7 @@ Registry make_registry() {
       .open_workload = open_workload,
       .summarise_trace = summarise_trace,
       .replay_log = replay_log,
+      .experiment_of_log = experiment_of_log,
       .dump_log = dump_descriptor_log,
       .make_oracle = make_oracle_engine,
   };

@@ -44,6 +44,10 @@ Result<EngineLog> EngineLog::create(const std::string& path, const DescriptorLog
   });
 }
 
+void EngineLog::experiment(const std::string& yaml) {
+  append(EngineCall::experiment, std::as_bytes(std::span(yaml)));
+}
+
 void EngineLog::admit(const Admission& admission) {
   const AdmitEntry entry{.slot = admission.slot,
                          .token_count = admission.token_count,

@@ -24,7 +24,8 @@ enum class EngineCall : std::uint32_t {
   prefill,
   extend,
   release,
-  submit,  // then the step's record follows
+  submit,      // then the step's record follows
+  experiment,  // resolved YAML, before all calls
 };
 
 struct AdmitEntry {
@@ -56,6 +57,7 @@ class EngineLog {
  public:
   static Result<EngineLog> create(const std::string& path, const DescriptorLogInfo& info);
 
+  void experiment(const std::string& yaml);
   void admit(const Admission& admission);
   void prefill(const PrefillChunk& chunk);
   void extend(SlotIndex slot) { append_value(EngineCall::extend, slot); }

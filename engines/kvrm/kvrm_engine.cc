@@ -105,7 +105,7 @@ Result<std::unique_ptr<KvrmEngine>> KvrmEngine::make(const EngineSpec& spec,
   Result<Parts> parts = make_parts(spec, model, kernels, device);
   if (!parts) return tl::unexpected(parts.error());
   std::unique_ptr<KvrmEngine> engine(new KvrmEngine(spec, std::move(*parts), kernels, device));
-  if (spec.descriptor_log.empty()) return engine;
+  if (spec.descriptor_log.file.empty()) return engine;
   if (Status started = engine->start_log(spec); !started) return tl::unexpected(started.error());
   return engine;
 }
@@ -134,11 +134,12 @@ KvrmEngine::~KvrmEngine() {
 
 Status KvrmEngine::start_log(const EngineSpec& spec) {
   Result<EngineLog> log = EngineLog::create(
-      spec.descriptor_log, {.limits = descriptor_.limits(),
-                            .chunk_tokens = decoder_.model().shape().chunk_tokens(),
-                            .fingerprint = log_fingerprint(spec, decoder_.model())});
+      spec.descriptor_log.file, {.limits = descriptor_.limits(),
+                                 .chunk_tokens = decoder_.model().shape().chunk_tokens(),
+                                 .fingerprint = log_fingerprint(spec, decoder_.model())});
   if (!log) return tl::unexpected(log.error());
   log_.emplace(std::move(*log));
+  log_->experiment(spec.descriptor_log.experiment);
   return {};
 }
 

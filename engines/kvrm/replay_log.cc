@@ -11,6 +11,7 @@
 #include "engines/descriptor/descriptor_log.h"
 #include "engines/kvrm/engine_log.h"
 #include "engines/kvrm/kvrm_engine.h"
+#include "engines/kvrm/log_calls.h"
 
 namespace kvrm {
 namespace {
@@ -25,33 +26,22 @@ T fixed_part(const LogEntry& entry) {
 // Makes the log's calls on an engine and takes down what they give.
 class Replay {
  public:
-  Replay(KvrmEngine& engine, const std::string& path) : engine_(engine), path_(path) {}
+  Replay(KvrmEngine& engine, std::uint32_t vocabulary, const std::string& path)
+      : engine_(engine),
+        calls_(engine.info(), vocabulary),
+        path_(path),
+        requests_(engine.info().slots) {}
 
   Status take(const LogEntry& entry) {
-    if (entry.kind == LogEntryKind::step) return step(entry);
-    const std::size_t least = least_bytes(entry.kind);
-    if (least == 0 || entry.bytes.size() < least) return wrong(entry, "is no call of this engine");
-    switch (static_cast<EngineCall>(entry.kind)) {
-      case EngineCall::admit:
-        return admit(entry);
-      case EngineCall::prefill:
-        return prefill(entry);
-      case EngineCall::extend:
-        if (engine_.extend(fixed_part<SlotIndex>(entry))) return {};
-        return wrong(entry, "extends a slot that has no room here");
-      case EngineCall::release:
-        engine_.release(fixed_part<SlotIndex>(entry));
-        return {};
-      case EngineCall::submit:
-        return submit(entry);
-    }
-    return wrong(entry, "is no call of this engine");
+    const std::string fault = entry.kind == LogEntryKind::step ? step(entry) : call(entry);
+    if (fault.empty()) return {};
+    return bad_input(fmt::format("{}: byte {}: the entry {}", path_, entry.offset, fault));
   }
   ReplayedLog result() { return std::move(result_); }
 
  private:
-  static std::size_t least_bytes(LogEntryKind kind) {
-    switch (static_cast<EngineCall>(kind)) {
+  static std::size_t least_bytes(EngineCall kind) {
+    switch (kind) {
       case EngineCall::admit:
         return sizeof(AdmitEntry);
       case EngineCall::prefill:
@@ -60,20 +50,38 @@ class Replay {
       case EngineCall::release:
       case EngineCall::submit:
         return sizeof(SlotIndex);
+      case EngineCall::experiment:
+        return 0;
     }
-    return 0;
+    return SIZE_MAX;
   }
 
-  Status wrong(const LogEntry& entry, const std::string& what) const {
-    return bad_input(fmt::format("{}: byte {}: the entry {}", path_, entry.offset, what));
+  // These give what is wrong with the entry, or nothing.
+  std::string call(const LogEntry& entry) {
+    const auto kind = static_cast<EngineCall>(entry.kind);
+    if (entry.bytes.size() < least_bytes(kind)) return "is no call of this engine";
+    if (!slots_.empty()) return "stands between a step and its record";
+    switch (kind) {
+      case EngineCall::admit:
+        return admit(entry);
+      case EngineCall::prefill:
+        return prefill(fixed_part<PrefillEntry>(entry));
+      case EngineCall::extend:
+        return extend(fixed_part<SlotIndex>(entry));
+      case EngineCall::release:
+        return release(fixed_part<SlotIndex>(entry));
+      case EngineCall::submit:
+        return submit(entry);
+      case EngineCall::experiment:
+        return {};
+    }
+    return {};
   }
 
-  Status admit(const LogEntry& entry) {
+  std::string admit(const LogEntry& entry) {
     const auto admitted = fixed_part<AdmitEntry>(entry);
     const std::size_t token_bytes = std::size_t{admitted.tokens} * sizeof(TokenId);
-    if (entry.bytes.size() != sizeof(admitted) + token_bytes) {
-      return wrong(entry, "is not as long as its tokens");
-    }
+    if (entry.bytes.size() != sizeof(admitted) + token_bytes) return "is not as long as its tokens";
     std::vector<TokenId> tokens(admitted.tokens);
     if (!tokens.empty()) {
       std::memcpy(tokens.data(), entry.bytes.data() + sizeof(admitted), token_bytes);
@@ -86,31 +94,44 @@ class Replay {
                         .prefix_key = admitted.prefix_key,
                         .prefix_tokens = admitted.prefix_tokens};
     if (admitted.forks != 0) admission.fork_from = admitted.fork_from;
-    if (!engine_.admit(admission)) return wrong(entry, "admits a request that has no room here");
-    if (requests_.size() <= admitted.slot) requests_.resize(admitted.slot + 1);
+    if (std::string fault = calls_.admit(admission); !fault.empty()) return fault;
+    if (!engine_.admit(admission)) return "admits a request that has no room here";
     requests_[admitted.slot] = admitted.request;
     return {};
   }
 
-  Status prefill(const LogEntry& entry) {
-    const auto chunk = fixed_part<PrefillEntry>(entry);
-    take_rows(engine_.prefill(
-        {.slot = chunk.slot, .first = chunk.first, .count = chunk.count, .last = chunk.last != 0}));
-    return {};
+  std::string prefill(const PrefillEntry& entry) {
+    const PrefillChunk chunk{
+        .slot = entry.slot, .first = entry.first, .count = entry.count, .last = entry.last != 0};
+    std::string fault = calls_.prefill(chunk);
+    if (fault.empty()) take_rows(engine_.prefill(chunk));
+    return fault;
+  }
+
+  std::string extend(SlotIndex slot) {
+    std::string fault = calls_.extend(slot);
+    if (!fault.empty()) return fault;
+    return engine_.extend(slot) ? "" : "extends a slot that has no room here";
+  }
+
+  std::string release(SlotIndex slot) {
+    std::string fault = calls_.release(slot);
+    if (fault.empty()) engine_.release(slot);
+    return fault;
   }
 
   // The step's record is the next entry.
-  Status submit(const LogEntry& entry) {
+  std::string submit(const LogEntry& entry) {
     slots_.resize(entry.bytes.size() / sizeof(SlotIndex));
     std::memcpy(slots_.data(), entry.bytes.data(), slots_.size() * sizeof(SlotIndex));
-    return {};
+    return calls_.step(slots_);
   }
 
-  Status step(const LogEntry& entry) {
-    if (slots_.empty()) return wrong(entry, "is a step record without its slots");
+  std::string step(const LogEntry& entry) {
+    if (slots_.empty()) return "is a step record without its slots";
     const Result<StepResult> result =
         engine_.replay_step({.step = result_.steps + 1, .slots = slots_}, entry.bytes);
-    if (!result) return wrong(entry, "is a step record that " + result.error().message);
+    if (!result) return "is a step record that " + result.error().message;
     slots_.clear();
     ++result_.steps;
     take_rows(*result);
@@ -124,8 +145,9 @@ class Replay {
   }
 
   KvrmEngine& engine_;
+  LogCalls calls_;
   const std::string& path_;
-  std::vector<RequestId> requests_;  // by slot
+  std::vector<RequestId> requests_;  // [slots]
   std::vector<SlotIndex> slots_;     // of the submit() whose record comes next
   ReplayedLog result_;
 };
@@ -145,7 +167,7 @@ Result<ReplayedLog> replay_descriptor_log(const std::string& path, const EngineS
   }
   const auto engine = KvrmEngine::make(spec, model, kernels, device);
   if (!engine) return tl::unexpected(engine.error());
-  Replay replay(**engine, path);
+  Replay replay(**engine, model.shape().vocabulary, path);
   while (true) {
     const Result<std::optional<LogEntry>> entry = reader->next();
     if (!entry) return tl::unexpected(entry.error());
@@ -165,6 +187,18 @@ Result<std::string> dump_descriptor_log(const std::string& path) {
     if ((*entry)->kind != LogEntryKind::step) continue;
     text += dump_record((*entry)->bytes, reader->info().limits);
   }
+}
+
+Result<std::string> experiment_of_log(const std::string& path) {
+  Result<DescriptorLogReader> reader = DescriptorLogReader::open(path);
+  if (!reader) return tl::unexpected(reader.error());
+  const Result<std::optional<LogEntry>> first = reader->next();
+  if (!first) return tl::unexpected(first.error());
+  if (!first->has_value() || static_cast<EngineCall>((*first)->kind) != EngineCall::experiment ||
+      (*first)->bytes.empty()) {
+    return bad_input(fmt::format("{}: holds no experiment", path));
+  }
+  return std::string(reinterpret_cast<const char*>((*first)->bytes.data()), (*first)->bytes.size());
 }
 
 }  // namespace kvrm

@@ -18,6 +18,9 @@ Result<ReplayedLog> replay_descriptor_log(const std::string& path, const EngineS
                                           const DecoderModel& model, const KernelSet& kernels,
                                           Device& device);
 
+// The resolved experiment that the log was written under, as YAML.
+Result<std::string> experiment_of_log(const std::string& path);
+
 // Every record of the log as text.
 Result<std::string> dump_descriptor_log(const std::string& path);
 

@@ -13,9 +13,9 @@
 
 namespace kvrm {
 
-void add_experiment_options(CLI::App& command, ExperimentOptions& options) {
-  command.add_option("experiment", options.file, "experiment YAML (docs/experiments.md)")
-      ->required();
+CLI::Option& add_experiment_options(CLI::App& command, ExperimentOptions& options) {
+  CLI::Option* file =
+      command.add_option("experiment", options.file, "experiment YAML (docs/experiments.md)");
   command
       .add_option("--engine", options.engines,
                   "only these engines, by kind or label; may be repeated")
@@ -26,11 +26,13 @@ void add_experiment_options(CLI::App& command, ExperimentOptions& options) {
       ->allow_extra_args(false);
   command.add_option("--backend", options.backend, "backend.kind");
   command.add_option("--profile", options.profile, "backend.profile");
+  return *file;
 }
 
 Result<Experiment> load_experiment(const ExperimentOptions& options, const Registry& registry) {
   ParseRequest request;
   request.file = options.file;
+  request.text = options.text;
   request.overrides = options.overrides;
   if (!options.backend.empty()) request.overrides.push_back("backend.kind=" + options.backend);
   if (!options.profile.empty()) request.overrides.push_back("backend.profile=" + options.profile);

@@ -43,6 +43,7 @@ std::unique_ptr<Command> make_doctor_command(CLI::App& app, const Registry& regi
 // EXPERIMENT.yaml and what may be changed from the command line.
 struct ExperimentOptions {
   std::string file;
+  std::string text;  // where not empty: read instead of the file, under its name
   std::vector<std::string> engines;
   std::vector<std::string> overrides;
   std::string backend;
@@ -50,7 +51,8 @@ struct ExperimentOptions {
   std::uint32_t repeats = 0;  // 0: as in the file
 };
 
-void add_experiment_options(CLI::App& command, ExperimentOptions& options);
+// Gives the option of EXPERIMENT.yaml.
+CLI::Option& add_experiment_options(CLI::App& command, ExperimentOptions& options);
 Result<Experiment> load_experiment(const ExperimentOptions& options, const Registry& registry);
 
 // Whether a descriptor log that was asked for (not empty) has an engine that could write it.

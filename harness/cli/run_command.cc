@@ -29,7 +29,7 @@ class RunCommand final : public Command {
   RunCommand(CLI::App& parent, const Registry& registry)
       : Command(parent, "run", "run an experiment: verified outputs, metrics, a results directory"),
         registry_(registry) {
-    add_experiment_options(app(), options_);
+    add_experiment_options(app(), options_).required();
     app().add_option("--out", out_, "results directory; default results/NAME-TIME");
     app()
         .add_option("--repeats", options_.repeats, "driver.repeats")

@@ -93,20 +93,22 @@ class VerifyCommand final : public Command {
       : Command(parent, "verify", "check every output of every engine against the oracle, untimed"),
         registry_(registry) {
     add_experiment_options(app(), options_);
-    app()
-        .add_option("--descriptor-log", descriptor_log_,
-                    "replay this log of `kvrm run --descriptor-log` and compare its outputs")
-        ->check(CLI::ExistingFile);
-    app().add_flag("--dump", dump_, "print the log's records as text instead");
+    CLI::Option& log =
+        *app()
+             .add_option("--descriptor-log", descriptor_log_,
+                         "replay this log of `kvrm run --descriptor-log` and compare its outputs; "
+                         "without an experiment: the log's own")
+             ->check(CLI::ExistingFile);
+    app().add_flag("--dump", dump_, "print the log's records as text instead")->needs(&log);
     app().add_flag("--json", json_, "print only JSON");
     app().add_flag("--quiet", quiet_, "no progress");
   }
 
  private:
   int do_run() override {
-    const Result<Experiment> experiment = load_experiment(options_, registry_);
-    if (!experiment) return report_error(experiment.error());
     if (dump_) return dump();
+    const Result<Experiment> experiment = load();
+    if (!experiment) return report_error(experiment.error());
     if (const Status loggable = check_loggable(descriptor_log_, *experiment, registry_); !loggable)
       return report_error(loggable.error());
     const Result<VerifyReport> report = check(*experiment);
@@ -117,6 +119,17 @@ class VerifyCommand final : public Command {
       print_text(*report);
     }
     return static_cast<int>(exit_code_of(*report));
+  }
+
+  Result<Experiment> load() {
+    if (!options_.file.empty()) return load_experiment(options_, registry_);
+    if (descriptor_log_.empty()) return bad_input("verify: EXPERIMENT is missing");
+    const Result<std::string> text = registry_.experiment_of_log(descriptor_log_);
+    if (!text) return tl::unexpected(text.error());
+    ExperimentOptions logged = options_;
+    logged.file = descriptor_log_;
+    logged.text = *text;
+    return load_experiment(logged, registry_);
   }
 
   int dump() const {

@@ -62,12 +62,18 @@ struct Budget {
   std::uint32_t prefill_tokens = 0;  // prefill positions between two decode steps
 };
 
+// The log of an engine's life that `kvrm` writes; no file: none.
+struct DescriptorLogSpec {
+  std::string file = {};
+  std::string experiment = {};  // resolved YAML, kept in the log for whoever replays it
+};
+
 struct EngineSpec {
   std::string kind;
   std::string label;
   EngineOptions options;
   Budget budget;
-  std::string descriptor_log = {};  // kvrm: the file to log this engine's life to; empty: none
+  DescriptorLogSpec descriptor_log = {};
 };
 
 }  // namespace kvrm

@@ -103,8 +103,8 @@ Status PointContext::inspect_engines() {
   return {};
 }
 
-Result<std::unique_ptr<Engine>> PointContext::make_engine(std::size_t index,
-                                                          const std::string& descriptor_log) const {
+Result<std::unique_ptr<Engine>> PointContext::make_engine(
+    std::size_t index, const DescriptorLogSpec& descriptor_log) const {
   EngineSpec spec = point_->engines[index];
   spec.descriptor_log = descriptor_log;
   for (const EngineEntry& entry : registry_->engines) {

@@ -37,7 +37,7 @@ class PointContext {
   const std::vector<EngineInfo>& engine_infos() const { return infos_; }
 
   Result<std::unique_ptr<Engine>> make_engine(std::size_t index,
-                                              const std::string& descriptor_log = {}) const;
+                                              const DescriptorLogSpec& descriptor_log = {}) const;
   Result<std::unique_ptr<RequestStream>> open_workload() const;
   // The reference of exact engines (rule not enabled), or of those that follow the rule.
   OracleChecker make_oracle(const FarHistoryRule& rule) const;

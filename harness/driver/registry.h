@@ -63,10 +63,12 @@ struct Registry {
   std::function<Result<std::unique_ptr<RequestStream>>(const WorkloadSpec&)> open_workload;
   std::function<Result<TraceSummary>(const std::string& file, const std::string& format)>
       summarise_trace;
-  // Replays a descriptor log on an engine of this spec, and a log as text.
+  // Replays a descriptor log on an engine of this spec; the YAML of the experiment that it was
+  // written under; its records as text.
   std::function<Result<ReplayedLog>(const std::string& file, const EngineSpec&, const Model&,
                                     Device&)>
       replay_log;
+  std::function<Result<std::string>(const std::string& file)> experiment_of_log;
   std::function<Result<std::string>(const std::string& file)> dump_log;
   // The oracle as an Engine: double precision, one slot, plain loops. With an enabled rule it is
   // the reference of the engines that follow that rule, and its own shadow.

@@ -35,8 +35,10 @@ std::size_t count_runs(const Experiment& experiment) {
 // All repeats of all engines of one point.
 class PointRuns {
  public:
-  PointRuns(const PointContext& context, const RunOptions& options, RunProgress& progress)
+  PointRuns(const PointContext& context, const std::string& resolved_yaml,
+            const RunOptions& options, RunProgress& progress)
       : context_(context),
+        resolved_yaml_(resolved_yaml),
         options_(options),
         progress_(progress),
         first_point_(progress.run == 0) {}
@@ -79,10 +81,11 @@ class PointRuns {
   }
 
   // Of the first point only: a later one would replace the file.
-  std::string descriptor_log_of(std::size_t index, std::uint32_t repeat) const {
+  DescriptorLogSpec descriptor_log_of(std::size_t index, std::uint32_t repeat) const {
     const bool logs = repeat == 0 && first_point_ &&
                       logging_engine(context_.point(), context_.registry()) == index;
-    return logs ? options_.descriptor_log : std::string();
+    if (!logs) return {};
+    return {.file = options_.descriptor_log, .experiment = resolved_yaml_};
   }
 
   DriveOptions options_of(std::size_t index, std::uint32_t repeat) {
@@ -107,6 +110,7 @@ class PointRuns {
   }
 
   const PointContext& context_;
+  const std::string& resolved_yaml_;
   const RunOptions& options_;
   RunProgress& progress_;
   bool first_point_;
@@ -204,7 +208,7 @@ Status run_point(const ExperimentPoint& point, const Registry& registry, const R
   if (result.environment.facts.empty()) {
     result.environment = capture_environment(context->device().info(), registry.version);
   }
-  Result<EngineLogs> logs = PointRuns(*context, options, progress).run_all();
+  Result<EngineLogs> logs = PointRuns(*context, result.resolved_yaml, options, progress).run_all();
   if (!logs) return tl::unexpected(logs.error());
   return conclude_point(*context, std::move(*logs), result);
 }
