@@ -44,9 +44,11 @@ std::string table_line(const TableEdit& edit, const std::uint64_t* values) {
   std::uint64_t logical = edit.logical;
   for (std::uint32_t i = 0; i < edit.count; ++i) {
     if (edit.table == StepTable::group) {
+      if (i > 0) line += ";";
       const std::uint64_t blocks = values[i] >> 32;
-      line += blocks == 0 ? " cleared"
-                          : fmt::format(" {}<-{}x{}", logical, values[i] & 0xffffffffU, blocks);
+      line += blocks == 0
+                  ? " cleared"
+                  : fmt::format(" {} <- {}, {} blocks", logical, values[i] & 0xffffffffU, blocks);
       logical += blocks;
       continue;
     }

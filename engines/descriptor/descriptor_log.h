@@ -30,7 +30,7 @@ struct DescriptorLogInfo {
   StepLimits limits;
   std::uint32_t chunk_tokens = 0;
   std::uint32_t reserved = 0;
-  std::uint64_t fingerprint = 0;  // of whatever must be equal for a replay: engine, model, workload
+  std::uint64_t fingerprint = 0;  // of whatever must be equal for a replay
 };
 static_assert(sizeof(DescriptorLogInfo) == 72);
 

@@ -215,7 +215,7 @@ TEST_F(TwoDescriptors, ADumpHasALineAnEdit) {
   EXPECT_EQ(dump_record(first_.record(), limits()),
             "epoch 1: edits, 240 bytes, others advance\n"
             "slot 1: token 5, position 16, length 17, write 0, key 0xa\n"
-            "group of slot 1[0]: 0<-0x2\n"
+            "group of slot 1[0]: 0 <- 0, 2 blocks\n"
             "far_bias of slot 1[3]: 1\n"
             "copy block 2 <- 1, 1 blocks\n"
             "stage slot 1 from block 0 <- 3, 1 blocks\n"

@@ -101,7 +101,10 @@ Result<PoolPlan> plan_pool(const EngineSpec& spec, const ModelShape& shape, Stag
   if (affordable < plan.history_blocks) {
     return tl::unexpected(too_small(spec, plan, left).error());
   }
-  const std::uint64_t useful = std::uint64_t{plan.slots} * plan.history_blocks;
+  // As without far history, so that kernels are launched with the same arguments, unless short
+  // histories take more with it than without.
+  const std::uint64_t useful =
+      std::uint64_t{plan.slots} * std::max(plan.history_blocks, plan.max_blocks_per_history);
   plan.pool_blocks = static_cast<std::uint32_t>(
       std::min<std::uint64_t>({affordable, useful, std::numeric_limits<std::uint32_t>::max() / 2}));
   return plan;

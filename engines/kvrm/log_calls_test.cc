@@ -19,9 +19,8 @@ class LogCallsTest : public ::testing::Test {
   }
   std::string admit(SlotIndex slot, std::vector<TokenId> tokens,
                     std::optional<SlotIndex> fork_from = {}) {
-    Admission admission{.slot = slot,
-                        .token_count = static_cast<std::uint32_t>(tokens.size()),
-                        .tokens = tokens};
+    Admission admission{
+        .slot = slot, .token_count = static_cast<std::uint32_t>(tokens.size()), .tokens = tokens};
     admission.fork_from = fork_from;
     return calls_.admit(admission);
   }

@@ -47,11 +47,9 @@ Result<Experiment> load_experiment(const ExperimentOptions& options, const Regis
 
 Status check_loggable(const std::string& descriptor_log, const Experiment& experiment,
                       const Registry& registry) {
-  const auto can_log = [&](const ExperimentPoint& point) {
-    return logging_engine(point, registry).has_value();
-  };
-  if (descriptor_log.empty() || std::ranges::any_of(experiment.points, can_log)) return {};
-  return bad_input("--descriptor-log: no engine of this experiment has step descriptors");
+  if (descriptor_log.empty() || logging_engine(experiment.points.front(), registry)) return {};
+  return bad_input(fmt::format("--descriptor-log: no engine of {} has step descriptors",
+                               experiment.axes.empty() ? "this experiment" : "the first point"));
 }
 
 int report_error(const Error& error) {

@@ -12,7 +12,7 @@ Section<EngineOptions> merge_section() {
   Section<EngineOptions> section;
   section
       .key({"max_gap_blocks",
-            "Holes of at most this many blocks are read over.",
+            "Runs with holes of at most this many blocks between them count as one group.",
             Presence::optional,
             {"kvrm"}},
            &EngineOptions::max_gap_blocks, integer<std::uint64_t>(0, 1U << 20))
@@ -99,7 +99,10 @@ Section<EngineOptions> options_section() {
             Presence::optional,
             {"static", "paged_graph"}},
            &EngineOptions::length_buckets, buckets)
-      .key({"transport", "Where transfer groups go (DESIGN 8).", Presence::optional, {"kvrm"}},
+      .key({"transport",
+            "Where transfer groups go (docs/kvrm.md, Transports).",
+            Presence::optional,
+            {"kvrm"}},
            &EngineOptions::transport,
            choice<Transport>({{"fused", Transport::fused},
                               {"full", Transport::full},
@@ -112,7 +115,8 @@ Section<EngineOptions> options_section() {
           {"compaction", "Joining runs by moving blocks.", Presence::optional, {"kvrm"}},
           [](auto& options) -> auto& { return options; }, compaction_section())
       .map({"far_history",
-            "Bounded summaries of what attention no longer reads exactly (DESIGN 9).",
+            "Bounded summaries of what attention no longer reads exactly (docs/kvrm.md, Far "
+            "history).",
             Presence::optional,
             {"kvrm"}},
            &EngineOptions::far_history, far_history_section());

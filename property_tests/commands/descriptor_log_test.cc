@@ -64,10 +64,9 @@ class DescriptorLog : public ::testing::Test {
 };
 
 TEST_F(DescriptorLog, ReplaysToTheRunsDigestInEveryTransport) {
-  for (const char* options :
-       {"transport: fused", "transport: full", "transport: delta",
-        "transport: fused, compaction: {bytes_per_step: 16KiB}",
-        "transport: delta, compaction: {bytes_per_step: 16KiB}"}) {
+  for (const char* options : {"transport: fused", "transport: full", "transport: delta",
+                              "transport: fused, compaction: {bytes_per_step: 16KiB}",
+                              "transport: delta, compaction: {bytes_per_step: 16KiB}"}) {
     SCOPED_TRACE(options);
     const std::string log = write_log(logged_experiment(options));
     EXPECT_GT(counters_["forks"].get<int>(), 0);
@@ -158,8 +157,8 @@ TEST_F(DescriptorLog, AskingForNothingIsAnError) {
 TEST_F(DescriptorLog, FilesThatCannotBeWrittenEndTheRun) {
   experiment_ = folder_.write("logged.yaml", logged_experiment("transport: fused"));
   const std::string out = (folder_.path() / "out").string();
-  const ProgramResult missing = kvrm_run({"run", experiment_, "--quiet", "--out", out,
-                                          "--descriptor-log", "/nowhere/steps.log"});
+  const ProgramResult missing = kvrm_run(
+      {"run", experiment_, "--quiet", "--out", out, "--descriptor-log", "/nowhere/steps.log"});
   EXPECT_EQ(missing.exit_code, 2) << missing.err;
   EXPECT_NE(missing.err.find("/nowhere/steps.log: cannot be created"), std::string::npos)
       << missing.err;

@@ -12,14 +12,29 @@
 namespace kvrm {
 namespace {
 
-std::vector<std::string> shipped_files() {
+std::vector<std::string> files_in(const std::string& folder) {
   std::vector<std::string> files;
-  const std::filesystem::path folder = std::string(KVRM_SOURCE_DIR) + "/workloads/experiments";
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  const std::filesystem::path path =
+      std::string(KVRM_SOURCE_DIR) + "/workloads/experiments" + folder;
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
     if (entry.path().extension() == ".yaml") files.push_back(entry.path().string());
   }
   std::ranges::sort(files);
   return files;
+}
+
+std::vector<std::string> shipped_files() {
+  std::vector<std::string> files = files_in("");
+  const std::vector<std::string> ablations = files_in("/ablations");
+  files.insert(files.end(), ablations.begin(), ablations.end());
+  return files;
+}
+
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const std::string& file : files_in(folder))
+    names.push_back(std::filesystem::path(file).stem().string());
+  return names;
 }
 
 Result<Experiment> parse(const std::string& file) {
@@ -92,9 +107,6 @@ std::string test_name(const ::testing::TestParamInfo<std::string>& shipped) {
 INSTANTIATE_TEST_SUITE_P(All, ShippedExperiment, ::testing::ValuesIn(shipped_files()), test_name);
 
 TEST(ShippedExperiments, CoverEveryFamily) {
-  std::vector<std::string> names;
-  for (const std::string& file : shipped_files())
-    names.push_back(std::filesystem::path(file).stem().string());
   const std::vector<std::string> expected = {"azure-conv-trace",
                                              "bursty",
                                              "long-context",
@@ -108,7 +120,26 @@ TEST(ShippedExperiments, CoverEveryFamily) {
                                              "shared-prefix",
                                              "short-chat",
                                              "uniform"};
-  EXPECT_EQ(names, expected);
+  EXPECT_EQ(names_in(""), expected);
+}
+
+TEST(ShippedExperiments, CoverEveryAblation) {
+  const std::vector<std::string> expected = {"batch",   "block-size",  "burstiness", "churn",
+                                             "context", "far-history", "merging",    "occupancy",
+                                             "overlap", "placement",   "pressure",   "transport"};
+  EXPECT_EQ(names_in("/ablations"), expected);
+}
+
+// One table answers the question.
+TEST(ShippedExperiments, EveryAblationNamesTheColumnsOfItsAnswer) {
+  for (const std::string& file : files_in("/ablations")) {
+    const Result<Experiment> experiment = parse(file);
+    ASSERT_TRUE(experiment.has_value()) << experiment.error().message;
+    for (const ExperimentPoint& point : experiment->points) {
+      EXPECT_GE(point.output.columns.size(), 4U) << file;
+      EXPECT_GE(point.engines.size(), 2U) << file;
+    }
+  }
 }
 
 TEST(ShippedExperiments, QuickstartGivesAnEngineThatReservesMaxLenFewerSlots) {
