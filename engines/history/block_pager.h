@@ -140,6 +140,8 @@ class BlockPager {
   }
   // Runs of all open histories by size in blocks.
   const SizeHistogram& runs_by_blocks() const { return tables_.runs_by_blocks(); }
+  // Of all open histories; a shared block counts once for each.
+  std::uint64_t table_blocks() const { return tables_.blocks(); }
   PagerCounters counters() const;
   std::size_t bytes() const;  // host memory held
 

@@ -25,6 +25,7 @@ HistoryTables::HistoryTables(std::uint32_t rows, std::uint32_t row_blocks)
 void HistoryTables::count_run(std::uint32_t blocks, bool added) {
   std::uint64_t& count = runs_by_blocks_[size_class(blocks)];
   count += added ? 1 : ~std::uint64_t{0};
+  blocks_ += added ? blocks : ~std::uint64_t{blocks} + 1;
 }
 
 BlockRun HistoryTables::run_at(std::uint32_t row, std::uint32_t entry) const {
@@ -162,6 +163,7 @@ std::size_t HistoryTables::bytes() const {
 
 std::string HistoryTables::check_invariants() const {
   SizeHistogram expected{};
+  std::uint64_t total = 0;
   for (std::uint32_t row = 0; row < rows_.size(); ++row) {
     const std::string name = "row " + std::to_string(row);
     const Row& state = rows_[row];
@@ -176,12 +178,14 @@ std::string HistoryTables::check_invariants() const {
       const std::uint32_t* tags = &run_blocks_[begin(row) + entry];
       if (tags[0] != length || tags[length - 1] != length) return name + " has a wrong run length";
       ++expected[size_class(length)];
+      total += length;
       ++runs;
       entry += length;
     }
     if (runs != state.runs) return name + " miscounts its runs";
   }
-  return expected == runs_by_blocks_ ? std::string() : "runs by size do not add up";
+  return expected == runs_by_blocks_ && total == blocks_ ? std::string()
+                                                         : "runs and blocks do not add up";
 }
 
 }  // namespace kvrm

@@ -45,6 +45,8 @@ class HistoryTables {
 
   // Runs of all rows by size.
   const SizeHistogram& runs_by_blocks() const { return runs_by_blocks_; }
+  // Of all rows; a shared block counts once for each.
+  std::uint64_t blocks() const { return blocks_; }
   std::size_t bytes() const;
 
   // What the rows' runs and the histogram should be and are not; empty when all is right.
@@ -76,6 +78,7 @@ class HistoryTables {
   // that its other end is found from either one.
   HugeArray<std::uint32_t> run_blocks_;
   SizeHistogram runs_by_blocks_{};
+  std::uint64_t blocks_ = 0;
 };
 
 }  // namespace kvrm

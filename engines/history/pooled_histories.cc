@@ -233,6 +233,7 @@ void PooledHistories::begin_step(const StepPlan& step, std::uint32_t rows) {
   if (compaction_blocks_ > 0) compact(step.slots);
   counters_.rows += rows;
   counters_.padding_rows += rows - step.slots.size();
+  counters_.history_blocks += pager_->table_blocks();
   const SizeHistogram& runs = pager_->runs_by_blocks();
   for (std::size_t i = 0; i < runs.size(); ++i) runs_by_blocks_[i] += runs[i];
 }

@@ -113,6 +113,7 @@ struct EngineCounters {
   std::uint64_t groups = 0;          // transfer groups of decode steps, all slots, one layer
   std::uint64_t groups_minimum = 0;  // runs: the least number possible
   std::uint64_t blocks = 0;          // blocks in those groups
+  std::uint64_t history_blocks = 0;  // of all open histories, summed over decode steps
   std::uint64_t captures = 0;
   std::uint64_t replays = 0;
   std::uint64_t launches = 0;   // eager decode operations

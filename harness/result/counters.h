@@ -14,12 +14,13 @@ struct CounterField {
   std::uint64_t EngineCounters::*member;
 };
 
-inline constexpr std::array<CounterField, 24> kCounterFields = {{
+inline constexpr std::array<CounterField, 25> kCounterFields = {{
     {"moved_bytes", &EngineCounters::moved_bytes},
     {"kv_read_bytes", &EngineCounters::kv_read_bytes},
     {"groups", &EngineCounters::groups},
     {"groups_minimum", &EngineCounters::groups_minimum},
     {"blocks", &EngineCounters::blocks},
+    {"history_blocks", &EngineCounters::history_blocks},
     {"captures", &EngineCounters::captures},
     {"replays", &EngineCounters::replays},
     {"launches", &EngineCounters::launches},

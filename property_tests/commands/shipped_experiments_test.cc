@@ -1,5 +1,5 @@
-// Every shipped experiment in small: a few requests at the ends of its sweep, on every engine. What must hold
-// wherever a graph is replayed holds there.
+// Every shipped experiment in small: a few requests at the ends of its sweep, on every engine. What
+// must hold wherever a graph is replayed holds there.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -109,8 +109,7 @@ TEST_P(ShippedInSmall, IsVerifiedAndLaunchesAreFixed) {
   ASSERT_FALSE(result->engines.empty());
   EXPECT_LE(result->skipped.size(), 1U);
   for (const EngineResult& engine : result->engines) {
-    const auto point =
-        std::ranges::find(experiment->points, engine.point, &ExperimentPoint::axes);
+    const auto point = std::ranges::find(experiment->points, engine.point, &ExperimentPoint::axes);
     ASSERT_NE(point, experiment->points.end());
     const auto spec = std::ranges::find(point->engines, engine.info.label, &EngineSpec::label);
     ASSERT_NE(spec, point->engines.end());

@@ -17,9 +17,10 @@ double share(std::uint64_t part, std::uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-// Blocks over how many runs or groups they lie in.
-double mean_size(std::uint64_t blocks, const SizeHistogram& sizes) {
-  return share(blocks, std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}));
+// Blocks over how many runs they lie in; none where no engine has runs.
+Json mean_size(std::uint64_t blocks, const SizeHistogram& sizes) {
+  const std::uint64_t runs = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
+  return runs == 0 ? Json() : Json(share(blocks, runs));
 }
 
 Json row_json(const PercentileRow& row) {
@@ -124,7 +125,8 @@ Json movement_json(const EngineResult& engine) {
       {"mapped_bytes", counters.mapped_bytes},
       {"far_summaries", counters.far_summaries},
       {"far_merges", counters.far_merges},
-      {"blocks_per_run_mean", mean_size(counters.blocks, engine.runs_by_blocks)},
+      {"history_blocks", counters.history_blocks},
+      {"blocks_per_run_mean", mean_size(counters.history_blocks, engine.runs_by_blocks)},
       {"runs_by_blocks", engine.runs_by_blocks},
       {"groups_by_blocks", engine.groups_by_blocks},
   };

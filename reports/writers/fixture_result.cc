@@ -70,6 +70,7 @@ EngineCounters counters() {
           .groups = 4000,
           .groups_minimum = 3000,
           .blocks = 16'000,
+          .history_blocks = 16'000,
           .replays = 1000,
           .commits = 1000,
           .full_commits = 3,
