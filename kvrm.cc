@@ -7,6 +7,7 @@
 #include "engines/decoder/tokenizer.h"
 #include "engines/descriptor/descriptor_bench.h"
 #include "engines/history/pager_bench.h"
+#include "engines/kvrm/kvrm_bench.h"
 #include "engines/kvrm/kvrm_engine.h"
 #include "engines/kvrm/replay_log.h"
 #include "engines/null/null_engine.h"
@@ -98,7 +99,7 @@ Registry make_registry() {
 }
 
 std::vector<BenchSuite> make_bench_suites() {
-  return {harness_suite(), pager_suite(), descriptor_suite()};
+  return {harness_suite(), pager_suite(), descriptor_suite(), kvrm_suite()};
 }
 
 }  // namespace kvrm

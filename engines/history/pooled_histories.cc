@@ -255,8 +255,10 @@ void PooledHistories::compact(std::span<const SlotIndex> slots) {
 }
 
 void PooledHistories::count_row(SlotIndex index) {
-  const DecodeRow row = decode_row(index);
-  const AttentionWork work = attention_work(row.length, 0, plan_.layout.lane_tokens(), row.far);
+  const std::uint32_t computed = slots_[index].computed;
+  FarView view{.length = computed};
+  if (far_) view = far_->view(index, computed - 1);
+  const AttentionWork work = attention_work(view.length, 0, plan_.layout.lane_tokens(), view.span);
   counters_.attended_positions += work.attended;
   counters_.masked_positions += work.masked;
   counters_.kv_read_bytes += work.attended * plan_.token_bytes;

@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "engines/decoder/poison_device.h"
 #include "engines/decoder/test_models.h"
@@ -241,6 +243,32 @@ TEST_F(KvrmEngineTest, CommitsFollowWhatChanged) {
   step(*engine, 4, {2, 5});
   EXPECT_TRUE(std::ranges::equal(engine->image(), engine->expected_image()));
   EXPECT_EQ(engine->usage().counters.full_commits, 0U);
+}
+
+// Four slots, since `delta` has no more in this budget.
+TEST_F(KvrmEngineTest, ASlotThatPausesGoesOnWhereItStopped) {
+  const std::vector<std::vector<SlotIndex>> pausing = {{1, 3}, {1, 3}, {3}, {3}, {1, 3}, {1}, {1}};
+  for (const Transport transport : {Transport::fused, Transport::full, Transport::delta}) {
+    const auto outputs = [&](const std::vector<std::vector<SlotIndex>>& steps) {
+      const auto engine = take(KvrmEngine::make(spec(transport), *model_, kernels_, *device_));
+      start(*engine, 1, 20);
+      start(*engine, 3, 40);
+      std::map<SlotIndex, std::vector<std::uint64_t>> digests;
+      Epoch number = 0;
+      for (const std::vector<SlotIndex>& slots : steps) {
+        for (const SlotIndex slot : slots) EXPECT_TRUE(engine->extend(slot));
+        engine->submit({++number, slots});
+        for (const RowResult& row : engine->collect().rows) {
+          digests[row.slot].push_back(row.output_digest);
+        }
+      }
+      return digests;
+    };
+    const auto paused = outputs(pausing);
+    EXPECT_EQ(paused, outputs(std::vector<std::vector<SlotIndex>>(5, {1, 3})))
+        << static_cast<int>(transport);
+    EXPECT_NE(paused.at(1)[0], paused.at(1)[1]);
+  }
 }
 
 TEST_F(KvrmEngineTest, OptionsThatCannotWorkAreErrors) {

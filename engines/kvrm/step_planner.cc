@@ -31,32 +31,72 @@ StepPlanner::StepPlanner(const PlannerShape& shape, PooledHistories& histories,
                .block_tokens = shape.groups.block_tokens,
                .max_group_blocks = shape.groups.policy.max_group_blocks}),
       slots_(shape.groups.slots),
-      consumed_(shape.groups.slots, kNoToken) {}
+      consumed_(shape.groups.slots, kNoToken) {
+  step_slots_.reserve(shape.groups.slots);
+  changed_.reserve(shape.groups.slots);
+  ending_.reserve(shape.groups.slots);
+}
 
 void StepPlanner::prepare(std::span<const SlotIndex> slots) {
   for (const SlotIndex slot : slots) sync_tables(slot);
 }
 
 void StepPlanner::plan(std::span<const SlotIndex> slots) {
-  auto next = slots.begin();
-  for (const SlotIndex slot : step_slots_) {
-    next = std::lower_bound(next, slots.end(), slot);
-    if (next == slots.end() || *next != slot) deactivate(slot);
-  }
-  step_slots_.assign(slots.begin(), slots.end());
+  fetch_ends();
+  take_step_slots(slots);
   plan_far_changes();
   plan_copies();
+  changed_.clear();
   for (const SlotIndex slot : slots) plan_slot(slot);
   descriptor_.builder().advance();
   if (stages(shape_.transport)) {
-    plan_staging(slots);
+    plan_staging();
   } else {
     count_groups();
   }
 }
 
+// A new block's entries lie far from whatever a plain step touches.
+void StepPlanner::fetch_ends() {
+  for (const SlotIndex slot : ending_) {
+    groups_.prefetch(slot);
+    descriptor_.builder().prefetch_group(slot, groups_.groups(slot));
+  }
+  ending_.clear();
+}
+
+void StepPlanner::take_step_slots(std::span<const SlotIndex> slots) {
+  if (std::ranges::equal(slots, step_slots_)) return;
+  auto next = slots.begin();
+  for (const SlotIndex slot : step_slots_) {
+    while (next != slots.end() && *next < slot) ++next;
+    if (next == slots.end() || *next != slot) deactivate(slot);
+  }
+  step_slots_.assign(slots.begin(), slots.end());
+}
+
 void StepPlanner::plan_slot(SlotIndex slot) {
   SlotState& state = slots_[slot];
+  if (advances(slot, state)) {
+    if (--state.room == 0) ending_.push_back(slot);
+    ++state.row.position;
+    ++state.row.length;
+    ++state.row.write_slot;
+    consumed_[slot] = state.row.token = histories_.last_token(slot);
+    return;
+  }
+  changed_.push_back(slot);
+  plan_row(slot, state);
+}
+
+// Whether the row is the last one moved on by one position in the same block, known without asking
+// for it. Where the block has room the table did not grow, and whatever else may have happened to
+// it changes its version.
+bool StepPlanner::advances(SlotIndex slot, const SlotState& state) const {
+  return state.room > 0 && histories_.table_version(slot) == state.version;
+}
+
+void StepPlanner::plan_row(SlotIndex slot, SlotState& state) {
   const DecodeRow row = histories_.decode_row(slot);
   sync_tables(slot);
   if (!state.sampled) {  // its first step: prefill made its entries
@@ -77,7 +117,15 @@ void StepPlanner::plan_slot(SlotIndex slot) {
   }
   state.active = state.sampled = true;
   state.row = row;
+  state.room = room_after(row);
   consumed_[slot] = row.token;
+}
+
+// Rows of a far history depend on more than their block.
+std::uint32_t StepPlanner::room_after(const DecodeRow& row) const {
+  if (histories_.info().far_history.enabled) return 0;
+  const std::uint32_t block_tokens = shape_.groups.block_tokens;
+  return block_tokens - 1 - static_cast<std::uint32_t>(row.write_slot % block_tokens);
 }
 
 // Whether the device's own step forward gives this row.
@@ -103,7 +151,14 @@ void StepPlanner::sync_tables(SlotIndex slot) {
     groups_.append(slot, table.subspan(known), edits_);
   }
   state.version = version;
+  set_runs(state, histories_.run_count(slot));
   descriptor_.builder().edit_tables(edits_);
+}
+
+void StepPlanner::set_runs(SlotState& state, std::uint32_t runs) {
+  runs_ += runs;
+  runs_ -= state.runs;
+  state.runs = runs;
 }
 
 // A slot outside the step has no groups either: padding rows read no live KV, and `full` copies
@@ -112,12 +167,14 @@ void StepPlanner::deactivate(SlotIndex slot) {
   clear_tables(slot);
   descriptor_.builder().edit_slot(inactive_slot(slot));
   slots_[slot].active = slots_[slot].sampled = false;
+  slots_[slot].room = 0;
 }
 
 void StepPlanner::clear_tables(SlotIndex slot) {
   if (groups_.blocks(slot) == 0) return;
   edits_.clear();
   groups_.clear(slot, edits_);
+  set_runs(slots_[slot], 0);
   descriptor_.builder().edit_tables(edits_);
 }
 
@@ -127,6 +184,7 @@ void StepPlanner::release(SlotIndex slot) {
   slots_[slot].sampled = false;
   // What the row was says nothing about the slot's next history.
   slots_[slot].row = {};
+  slots_[slot].room = 0;
 }
 
 void StepPlanner::plan_far_changes() {
@@ -156,9 +214,10 @@ void StepPlanner::plan_copies() {
   histories_.clear_copies();
 }
 
-void StepPlanner::plan_staging(std::span<const SlotIndex> slots) {
+// A row that moved on in its block has no block that its view lacks.
+void StepPlanner::plan_staging() {
   staging_.clear();
-  for (const SlotIndex slot : slots) stage_slot(slot);
+  for (const SlotIndex slot : changed_) stage_slot(slot);
   if (shape_.transport == Transport::delta) descriptor_.builder().stage(staging_);
   count_staged();
 }
@@ -208,7 +267,7 @@ void StepPlanner::count_groups() {
   EngineCounters& counters = histories_.counters();
   counters.groups += groups_.total_streams();
   counters.blocks += groups_.total_blocks();
-  for (const SlotIndex slot : step_slots_) counters.groups_minimum += histories_.run_count(slot);
+  counters.groups_minimum += runs_;
   const SizeHistogram& sizes = groups_.groups_by_blocks();
   for (std::size_t i = 0; i < sizes.size(); ++i) groups_by_blocks_[i] += sizes[i];
   if (shape_.transport == Transport::full) {

@@ -51,10 +51,19 @@ class StepPlanner {
     bool sampled = false;              // the device has sampled the slot's last token
     std::uint64_t version = 0;         // of its history's table, as the groups have it
     std::uint64_t staged_version = 0;  // and as the view has it
+    // Positions after the row's that lie in its block, as long as the slot decodes; 0: ask.
+    std::uint32_t room = 0;
+    std::uint32_t runs = 0;  // of its history's table, as the groups have it
     DecodeRow row;
   };
 
+  void fetch_ends();
+  void take_step_slots(std::span<const SlotIndex> slots);
   void plan_slot(SlotIndex slot);
+  bool advances(SlotIndex slot, const SlotState& state) const;
+  void plan_row(SlotIndex slot, SlotState& state);
+  std::uint32_t room_after(const DecodeRow& row) const;
+  void set_runs(SlotState& state, std::uint32_t runs);
   bool goes_on(const SlotState& state, const DecodeRow& row) const;
   void sync_tables(SlotIndex slot);
   void deactivate(SlotIndex slot);
@@ -62,7 +71,7 @@ class StepPlanner {
   void plan_far_changes();
   void edit_biases(std::span<const FarBias> biases);
   void plan_copies();
-  void plan_staging(std::span<const SlotIndex> slots);
+  void plan_staging();
   void stage_slot(SlotIndex slot);
   void count_groups();
   void count_staged();
@@ -74,6 +83,9 @@ class StepPlanner {
   StageTracker staged_;
   std::vector<SlotState> slots_;
   std::vector<SlotIndex> step_slots_;  // ascending
+  std::uint64_t runs_ = 0;             // of all slots' tables, as the groups have them
+  std::vector<SlotIndex> changed_;     // of those, all that did not just move on in their block
+  std::vector<SlotIndex> ending_;      // whose row was the last of its block
   std::vector<TokenId> consumed_;
   std::vector<StageCopy> staging_;          // of the step that is planned
   std::vector<std::uint32_t> generations_;  // scratch
