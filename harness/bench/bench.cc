@@ -150,11 +150,17 @@ std::string rows_to_json(const std::vector<BenchRow>& rows) {
 }
 
 std::string rows_to_table(const std::vector<BenchRow>& rows) {
-  std::string table = fmt::format("{:<10} {:<12} {:<16} {:>7} {:>12} {:>24}", "suite", "design",
-                                  "shape", "threads", "ns/op", "95%");
+  std::size_t design = 12;
+  std::size_t shape = 16;
   for (const BenchRow& row : rows) {
-    table += fmt::format("\n{:<10} {:<12} {:<16} {:>7} {:>12.1f} {:>24}", row.suite, row.design,
-                         row.shape, row.threads, row.ns_per_op,
+    design = std::max(design, row.design.size());
+    shape = std::max(shape, row.shape.size());
+  }
+  std::string table = fmt::format("{:<10} {:<{}} {:<{}} {:>7} {:>12} {:>24}", "suite", "design",
+                                  design, "shape", shape, "threads", "ns/op", "95%");
+  for (const BenchRow& row : rows) {
+    table += fmt::format("\n{:<10} {:<{}} {:<{}} {:>7} {:>12.1f} {:>24}", row.suite, row.design,
+                         design, row.shape, shape, row.threads, row.ns_per_op,
                          fmt::format("{:.1f} .. {:.1f}", row.ns_per_op_low, row.ns_per_op_high));
   }
   return table;
