@@ -75,7 +75,8 @@ void churn(BlockPager& pager) {
 
 // One token a history and step. Histories begin at different places in their first block, so that
 // every step allocates for one in sixteen. Samples are short, so that few of them are interrupted;
-// histories that are full end, and others begin, between them.
+// histories that are full end, and others begin, between them. measure() and measure_cold() differ
+// as those of AllocFree.
 struct Append {
   Append(std::uint32_t batch, Placement placement)
       : pager({.blocks = batch * kAppendBlocks,
@@ -86,6 +87,10 @@ struct Append {
     churn(pager);
   }
   BenchSample measure() {
+    measure_cold();
+    return measure_cold();
+  }
+  BenchSample measure_cold() {
     const std::uint32_t batch = pager.spec().max_histories;
     const std::uint32_t steps = std::min(kSampleOperations / batch, kMostSteps);
     if (histories.empty() || pager.length(histories.back()) + steps > kAppendTokens) begin_anew();
@@ -306,8 +311,12 @@ Result<std::vector<BenchCase>> pager_cases(const Registry&, BenchSize size) {
   std::vector<BenchCase> cases;
   for (const NamedPlacement& with : kPlacements) {
     for (const std::uint32_t batch : batches) {
-      cases.push_back(state_case(design_name("append", with), fmt::format("batch-{}", batch),
+      const std::string shape = fmt::format("batch-{}", batch);
+      cases.push_back(state_case(design_name("append", with), shape,
                                  std::make_shared<Append>(batch, with.placement)));
+      const auto cold = std::make_shared<Append>(batch, with.placement);
+      cases.push_back(make_case(design_name("append_cold", with), shape,
+                                [cold] { return cold->measure_cold(); }));
     }
     add_pool_cases(with, pool, cases);
   }
