@@ -52,7 +52,6 @@ class GroupsCheck {
     if (i == 0) return 0;
     // They follow each other, so that the last one ends last.
     bad_ = logical > max_blocks_ || beyond >> 63 != 0;
-    logical_ = logical;
     any_ = true;
     return i;
   }

@@ -273,10 +273,10 @@ std::uint32_t GroupTable::group_at(const Group* groups, GroupRange range, std::u
   // No group is shorter than a block, so it is at most this many groups on; often exactly.
   const std::uint32_t most = range.first + (block - groups[range.first].logical);
   if (most < range.end && groups[most].logical <= block) return most;
-  const Group* after =
-      std::upper_bound(groups + range.first + 1, groups + std::min(range.end, most), block,
-                       [](std::uint32_t at, const Group& group) { return at < group.logical; });
-  return static_cast<std::uint32_t>(after - groups) - 1;
+  // Otherwise it is near: chunks are asked for in order, each from the group of the one before.
+  std::uint32_t at = range.first;
+  while (at + 1 < range.end && groups[at + 1].logical <= block) ++at;
+  return at;
 }
 
 void GroupTable::emit_changed_groups(SlotIndex slot, const Before& before, TableEdits& edits) {
