@@ -40,6 +40,9 @@ class LifoFreeList final : public FreeList {
       block = taken;
     }
     top_ = top;
+    // What will be taken next lies anywhere in the pool.
+    const auto soon = static_cast<std::uint32_t>(std::min<std::size_t>(out.size(), kAhead));
+    for (std::uint32_t i = 0; i < soon; ++i) prefetch_use(ring[(top - kAhead - i) & mask]);
   }
 
   void do_give(std::span<const BlockIndex> blocks, BlockUse before) override {
@@ -93,6 +96,8 @@ class LifoFreeList final : public FreeList {
   }
 
   std::size_t do_bytes() const override { return ring_.bytes() + places_.bytes(); }
+
+  static constexpr std::uint32_t kAhead = 16;
 
   std::uint32_t blocks_ = 0;  // of the pool
   // These count on for ever, modulo 2^32; the ring has them modulo its size.
