@@ -79,10 +79,13 @@ bool DescriptorBuilder::take_groups(const TableEdit& edit, const std::uint64_t* 
   KvGroup* to = shadow_.groups + std::size_t{edit.slot} * shape.group_stride() + edit.index;
   GroupsCheck check(edit, limits_);
   WordSink local = sink;
-  for (std::uint32_t i = 0; i < edit.count; ++i) {
-    to[i] = check.next(values[i]);
+  check.all(values, edit.count, [&](std::uint32_t i, const KvGroup& group) {
+    // In two stores: the compiler would make four of them.
+    const std::uint64_t words[] = {pack_group(group.logical, group.physical), group.blocks};
+    static_assert(sizeof(words) == sizeof(KvGroup));
+    std::memcpy(static_cast<void*>(to + i), words, sizeof(words));
     local.put(values[i]);
-  }
+  });
   sink = local;
   return check.fits();
 }

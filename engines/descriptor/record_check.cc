@@ -12,7 +12,7 @@ namespace {
 bool values_fit_groups(const TableEdit& edit, const std::uint64_t* values,
                        const StepLimits& limits) {
   GroupsCheck check(edit, limits);
-  for (std::uint32_t i = 0; i < edit.count; ++i) check.next(values[i]);
+  check.all(values, edit.count, [](std::uint32_t, const KvGroup&) {});
   return check.fits();
 }
 

@@ -17,13 +17,44 @@ bool sizes_fit(const StepRecordHeader& header, const StepLimits& limits);
 bool slot_edit_fits(const SlotEdit& edit, const StepLimits& limits);
 // `values` [value_words(edit)].
 bool table_edit_fits(const TableEdit& edit, const std::uint64_t* values, const StepLimits& limits);
-// Of an edit of groups, value by value in order: what each means, and whether all of them fit.
+// Of an edit of groups: what each value means, and whether all of them fit.
 class GroupsCheck {
  public:
   GroupsCheck(const TableEdit& edit, const StepLimits& limits)
       : pool_blocks_(limits.pool_blocks),
         max_blocks_(limits.shape.max_blocks),
         logical_(edit.logical) {}
+
+  // Calls visit(i, group) for each value [count], in order.
+  template <class Visit>
+  void all(const std::uint64_t* values, std::uint32_t count, const Visit& visit) {
+    const std::uint32_t groups = leading_groups(values, count, visit);
+    for (std::uint32_t i = groups; i < count; ++i) visit(i, next(values[i]));
+  }
+  bool fits() const { return !bad_; }
+
+ private:
+  // Up to the first cleared entry, whose number it returns: a plain loop, for there may be
+  // thousands.
+  template <class Visit>
+  std::uint32_t leading_groups(const std::uint64_t* values, std::uint32_t count,
+                               const Visit& visit) {
+    std::uint64_t logical = logical_;
+    std::uint64_t beyond = 0;  // its highest bit: some group ends beyond the pool
+    std::uint32_t i = 0;
+    for (; i < count && values[i] >> 32 != 0; ++i) {
+      const auto physical = static_cast<std::uint32_t>(values[i]);
+      const auto blocks = static_cast<std::uint32_t>(values[i] >> 32);
+      visit(i, KvGroup{static_cast<std::uint32_t>(logical), physical, blocks});
+      logical += blocks;
+      beyond |= pool_blocks_ - (std::uint64_t{physical} + blocks);
+    }
+    if (i == 0) return 0;
+    // They follow each other, so that the last one ends last.
+    bad_ = logical > max_blocks_ || beyond >> 63 != 0;
+    any_ = true;
+    return i;
+  }
 
   KvGroup next(std::uint64_t value) {
     const auto physical = static_cast<std::uint32_t>(value);
@@ -37,9 +68,6 @@ class GroupsCheck {
     any_ = true;
     return {.logical = static_cast<std::uint32_t>(begin), .physical = physical, .blocks = blocks};
   }
-  bool fits() const { return !bad_; }
-
- private:
   KvGroup cleared(std::uint64_t value) {
     bad_ |= value != 0 || (!any_ && logical_ != 0 && logical_ != kCleared);
     logical_ = kCleared;

@@ -9,7 +9,10 @@ constexpr std::uint64_t kMaxLength = std::numeric_limits<std::uint32_t>::max();
 
 BlockPager::BlockPager(const PagerSpec& spec)
     : spec_(spec),
-      pool_(spec.blocks, spec.placement),
+      pool_({.blocks = spec.blocks,
+             .placement = spec.placement,
+             .counts_generations = spec.counts_generations,
+             .moves_runs = spec.compacts}),
       tables_(spec.max_histories, spec.max_blocks_per_history),
       histories_(spec.max_histories),
       unused_histories_(spec.max_histories) {

@@ -36,6 +36,9 @@ struct PagerSpec {
   std::uint32_t max_histories = 0;
   std::uint32_t max_blocks_per_history = 0;  // retained, that is not trimmed
   Placement placement = Placement::lifo;
+  // Each costs memory, and time for every block.
+  bool counts_generations = false;  // block_generation() will be asked
+  bool compacts = false;            // compact() will be called
 };
 
 // Names a history for as long as it is open. Once closed the generation no longer matches, and the
@@ -95,7 +98,7 @@ class BlockPager {
   // Joins runs of open histories: moves whole runs, of blocks that are neither shared nor part of a
   // queued copy, to free blocks beside the run before or after them. Returns how many blocks it
   // moved, at most `budget_blocks`. It goes on where the last call ended; a call looks at a number
-  // of blocks and histories that follows the budget, not the pool.
+  // of blocks and histories that follows the budget, not the pool. CHECKs that the spec compacts.
   std::uint32_t compact(std::uint32_t budget_blocks);
 
   std::span<const BlockMove> copies() const { return pool_.copies(); }
@@ -124,7 +127,7 @@ class BlockPager {
   std::uint32_t version(HistoryHandle handle) const {
     return tables_.version(checked_index(handle));
   }
-  // Rises each time the block is handed out.
+  // Rises each time the block is handed out. Only where the spec says counts_generations.
   std::uint32_t block_generation(BlockIndex block) const { return pool_.generation(block); }
 
   const PagerSpec& spec() const { return spec_; }

@@ -12,6 +12,7 @@ constexpr std::uint64_t kLooksAtLeast = 64;
 }  // namespace
 
 std::uint32_t BlockPager::compact(std::uint32_t budget_blocks) {
+  KVRM_CHECK(spec_.compacts);
   if (budget_blocks == 0) return 0;
   std::uint64_t looks = kLooksAtLeast + kLooksPerBlock * budget_blocks;
   std::uint32_t moved = 0;

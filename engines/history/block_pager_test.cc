@@ -110,6 +110,27 @@ TEST(BlockPager, OneOfTwoThatShareATailCopiesAndTheOtherWritesInPlace) {
   EXPECT_EQ(pager.check_invariants(), "");
 }
 
+TEST(BlockPager, ABlockMayHaveMoreOwnersThanAByteSays) {
+  constexpr std::uint32_t kForks = 3 * kMostPlainOwners / 2;
+  BlockPager pager(
+      {.blocks = 8, .block_tokens = 16, .max_histories = kForks + 1, .max_blocks_per_history = 6});
+  const HistoryHandle parent = *pager.open();
+  ASSERT_EQ(pager.append(parent, 40), PagerOutcome::ok);
+  std::vector<HistoryHandle> forks;
+  for (std::uint32_t i = 0; i < kForks; ++i) {
+    forks.push_back(*pager.fork(parent, i % 8 == 7 ? 40 : 32));  // few share the tail
+    ASSERT_EQ(pager.check_invariants(), "") << i;
+  }
+  EXPECT_EQ(pager.live_blocks(), 3U);
+  for (const HistoryHandle fork : forks) {
+    ASSERT_EQ(pager.close(fork), PagerOutcome::ok);
+    ASSERT_EQ(pager.check_invariants(), "");
+  }
+  EXPECT_EQ(pager.live_blocks(), 3U);
+  ASSERT_EQ(pager.close(parent), PagerOutcome::ok);
+  EXPECT_EQ(pager.free_blocks(), 8U);
+}
+
 TEST(BlockPager, ACopyKeepsItsSourceUntilItIsTaken) {
   BlockPager pager(small_pool(4));
   const HistoryHandle parent = *pager.open();
@@ -218,7 +239,8 @@ class Interleaved : public ::testing::TestWithParam<Placement> {
                      .block_tokens = 16,
                      .max_histories = kHistories,
                      .max_blocks_per_history = kBlocks,
-                     .placement = GetParam()}};
+                     .placement = GetParam(),
+                     .compacts = true}};
   std::vector<HistoryHandle> histories_;
   Epoch epoch_ = 0;
 };

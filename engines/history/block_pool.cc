@@ -4,66 +4,77 @@
 
 namespace kvrm {
 
-BlockPool::BlockPool(std::uint32_t blocks, Placement placement)
-    : states_(blocks),
-      free_list_(make_free_list(placement, {states_.data(), states_.size()})),
-      notes_(blocks),
-      copy_use_(blocks),
-      quarantine_(blocks),
-      scratch_(blocks) {
-  copies_.reserve(blocks);
+BlockPool::BlockPool(const PoolSpec& spec)
+    : uses_(spec.blocks),
+      details_(spec.blocks),
+      generations_(spec.counts_generations ? spec.blocks : 0),
+      free_list_(make_free_list(spec.placement, spec.moves_runs, {uses_.data(), uses_.size()})),
+      quarantine_(spec.blocks),
+      scratch_(spec.blocks) {
+  copies_.reserve(spec.blocks);
 }
 
 void BlockPool::take(BlockIndex after, std::span<BlockIndex> out) {
   free_list_->take(after, out);
-  BlockState* const states = states_.data();
-  for (const BlockIndex block : out) hand_out(states[block]);
-  counters_.blocks_taken += out.size();
+  count_taken(out);
+}
+
+void BlockPool::count_taken(std::span<const BlockIndex> blocks) {
+  counters_.blocks_taken += blocks.size();
+  if (generations_.size() == 0) return;
+  for (const BlockIndex block : blocks) ++generations_[block];
 }
 
 void BlockPool::share(BlockIndex block) {
-  KVRM_CHECK(owners(block) > 0 && owners(block) < BlockState::kOwners);
-  ++states_[block].word;
+  const std::uint32_t before = word(block);
+  const std::uint32_t owners = before & BlockDetail::kOwners;
+  KVRM_CHECK(owners > 0 && owners < BlockDetail::kOwners);
+  set_word(block, before + 1);
 }
 
 void BlockPool::set_note(BlockIndex block, std::uint32_t note) {
-  KVRM_CHECK(states_[block].is_taken());
+  const std::uint32_t before = word(block);
+  KVRM_CHECK(before != 0);
   if (note == 0) {
-    states_[block].word &= ~BlockState::kNoted;
+    if ((before & BlockDetail::kNoted) != 0) set_word(block, before & ~BlockDetail::kNoted);
     return;
   }
-  states_[block].word |= BlockState::kNoted;
-  notes_[block] = note;
+  set_word(block, before | BlockDetail::kNoted);
+  details_[block].note = note;
 }
 
 std::uint32_t BlockPool::drop(std::span<const BlockIndex> blocks) {
-  BlockState* const states = states_.data();
+  const BlockUse* const uses = uses_.data();
   std::size_t i = 0;
-  for (; i < blocks.size() && states[blocks[i]].word == 1; ++i) states[blocks[i]].word = 0;
-  if (i < blocks.size()) return drop_some_shared(blocks, i);
-  retire(blocks);
+  while (i < blocks.size() && uses[blocks[i]] == BlockUse::owned) ++i;
+  if (i < blocks.size()) return drop_some_special(blocks);
+  retire(blocks, BlockUse::owned);
   return static_cast<std::uint32_t>(blocks.size());
 }
 
-// Of these blocks the first `retired` have lost their only owner already.
-std::uint32_t BlockPool::drop_some_shared(std::span<const BlockIndex> blocks, std::size_t retired) {
-  std::copy_n(blocks.begin(), retired, scratch_.begin());
-  auto orphans = static_cast<std::uint32_t>(retired);
-  for (const BlockIndex block : blocks.subspan(retired)) {
+std::uint32_t BlockPool::drop_some_special(std::span<const BlockIndex> blocks) {
+  std::uint32_t orphans = 0;
+  std::size_t retired = 0;
+  for (const BlockIndex block : blocks) {
+    BlockUse& use = uses_[block];
+    if (BlockUse::owned < use && use < BlockUse::special) {
+      use = BlockUse{static_cast<std::uint8_t>(static_cast<std::uint8_t>(use) - 1)};
+      continue;
+    }
     orphans += owners(block) == 1 ? 1 : 0;
     retired = drop_one(block, retired);
   }
-  retire(std::span(scratch_).first(retired));
+  retire(std::span(scratch_).first(retired), BlockUse::returned);
   return orphans;
 }
 
 std::size_t BlockPool::drop_one(BlockIndex block, std::size_t retired) {
   KVRM_CHECK(owners(block) > 0);
-  std::uint32_t& word = states_[block].word;
-  if (owners(block) == 1) word &= ~BlockState::kNoted;
-  --word;
-  if (word != BlockState::kDestination) {
-    if (word == 0) scratch_[retired++] = block;
+  std::uint32_t left = word(block) - 1;
+  if ((left & BlockDetail::kOwners) == 0) left &= ~BlockDetail::kNoted;
+  set_word(block, left);
+  if (left != BlockDetail::kDestination) {
+    if (left == 0) scratch_[retired++] = block;
     return retired;
   }
   const BlockIndex source = cancel_copy(block);
@@ -74,67 +85,70 @@ std::size_t BlockPool::drop_one(BlockIndex block, std::size_t retired) {
 void BlockPool::move_run(BlockRun from, BlockIndex first) {
   free_list_->take_run({first, from.blocks});
   for (std::uint32_t i = 0; i < from.blocks; ++i) {
-    KVRM_CHECK(is_movable(from.first + i));
-    hand_out(states_[first + i]);
-    queue_copy(from.first + i, first + i);
-    set_note(from.first + i, 0);
-    --states_[from.first + i].word;  // pinned until the copies are cleared
+    const BlockIndex source = from.first + i;
+    const BlockIndex destination = first + i;
+    KVRM_CHECK(is_movable(source));
+    count_taken({&destination, 1});
+    queue_copy(source, destination);
+    set_note(source, 0);
+    set_word(source, word(source) - 1);  // pinned until the copies are cleared
   }
-  counters_.blocks_taken += from.blocks;
 }
 
 void BlockPool::queue_copy(BlockIndex source, BlockIndex destination) {
   KVRM_CHECK(is_movable(destination));
-  if ((states_[source].word & BlockState::kDestination) != 0)
-    source = copies_[copy_use_[source]].source;
+  if ((word(source) & BlockDetail::kDestination) != 0)
+    source = copies_[details_[source].copy_use].source;
   KVRM_CHECK_NE(source, destination);
-  BlockState& state = states_[source];
-  KVRM_CHECK((state.word & BlockState::kDestination) == 0);
-  if ((state.word & BlockState::kSource) == 0) copy_use_[source] = 0;
-  state.word |= BlockState::kSource;
-  ++copy_use_[source];
-  states_[destination].word |= BlockState::kDestination;
-  copy_use_[destination] = static_cast<std::uint32_t>(copies_.size());
+  const std::uint32_t before = word(source);
+  KVRM_CHECK(before != 0 && (before & BlockDetail::kDestination) == 0);
+  if ((before & BlockDetail::kSource) == 0) details_[source].copy_use = 0;
+  set_word(source, before | BlockDetail::kSource);
+  ++details_[source].copy_use;
+  set_word(destination, word(destination) | BlockDetail::kDestination);
+  details_[destination].copy_use = static_cast<std::uint32_t>(copies_.size());
   copies_.push_back({source, destination});
 }
 
 // Returns the source, which is still pinned.
 BlockIndex BlockPool::cancel_copy(BlockIndex destination) {
-  const std::uint32_t index = copy_use_[destination];
+  const std::uint32_t index = details_[destination].copy_use;
   KVRM_CHECK_EQ(copies_[index].destination, destination);
   const BlockIndex source = copies_[index].source;
   copies_[index] = copies_.back();
-  copy_use_[copies_[index].destination] = index;
+  details_[copies_[index].destination].copy_use = index;
   copies_.pop_back();
-  states_[destination].word &= ~BlockState::kDestination;
+  set_word(destination, word(destination) & ~BlockDetail::kDestination);
   return source;
 }
 
 std::size_t BlockPool::unpin(BlockIndex source, std::size_t retired) {
-  if (--copy_use_[source] > 0) return retired;
-  states_[source].word &= ~BlockState::kSource;
-  if (states_[source].word == 0) scratch_[retired++] = source;
+  if (--details_[source].copy_use > 0) return retired;
+  set_word(source, word(source) & ~BlockDetail::kSource);
+  if (word(source) == 0) scratch_[retired++] = source;
   return retired;
 }
 
 void BlockPool::clear_copies() {
   std::size_t retired = 0;
   for (const BlockMove& copy : copies_) {
-    states_[copy.destination].word &= ~BlockState::kDestination;
+    set_word(copy.destination, word(copy.destination) & ~BlockDetail::kDestination);
     retired = unpin(copy.source, retired);
   }
   copies_.clear();
-  retire(std::span(scratch_).first(retired));
+  retire(std::span(scratch_).first(retired), BlockUse::returned);
 }
 
-void BlockPool::retire(std::span<const BlockIndex> blocks) {
+void BlockPool::retire(std::span<const BlockIndex> blocks, BlockUse before) {
   counters_.blocks_given_back += blocks.size();
   if (begun_ == completed_) {
-    free_list_->give(blocks);
+    free_list_->give(blocks, before);
     return;
   }
   counters_.blocks_quarantined += blocks.size();
   for (const BlockIndex block : blocks) {
+    KVRM_CHECK(uses_[block] == before);
+    uses_[block] = BlockUse::returned;
     const std::uint64_t end = std::uint64_t{quarantine_begin_} + quarantine_size_;
     quarantine_[end < quarantine_.size() ? end : end - quarantine_.size()] = {begun_, block};
     ++quarantine_size_;
@@ -156,21 +170,21 @@ void BlockPool::complete_step(Epoch epoch) {
     if (++quarantine_begin_ == quarantine_.size()) quarantine_begin_ = 0;
     --quarantine_size_;
   }
-  if (count > 0) free_list_->give(std::span(scratch_).first(count));
+  if (count > 0) free_list_->give(std::span(scratch_).first(count), BlockUse::returned);
 }
 
 std::size_t BlockPool::bytes() const {
-  return free_list_->bytes() + states_.size() * sizeof(BlockState) +
-         copies_.capacity() * sizeof(BlockMove) +
-         (notes_.size() + copy_use_.size()) * sizeof(std::uint32_t) +
-         quarantine_.size() * sizeof(Quarantined) + scratch_.size() * sizeof(BlockIndex);
+  return free_list_->bytes() + uses_.bytes() + details_.bytes() + generations_.bytes() +
+         copies_.capacity() * sizeof(BlockMove) + quarantine_.size() * sizeof(Quarantined) +
+         scratch_.size() * sizeof(BlockIndex);
 }
 
 std::string BlockPool::check_invariants(std::span<const std::uint32_t> held) const {
   for (BlockIndex block = 0; block < blocks(); ++block) {
-    if (held[block] != owners(block)) {
-      return "block " + std::to_string(block) + " has a wrong reference count";
-    }
+    const std::string name = "block " + std::to_string(block);
+    if (held[block] != owners(block)) return name + " has a wrong reference count";
+    if (uses_[block] == BlockUse::special && details_[block].word <= kMostPlainOwners)
+      return name + " is not special";
   }
   std::string broken = check_sets();
   return broken.empty() ? check_copies() : broken;
@@ -181,15 +195,19 @@ std::string BlockPool::check_sets() const {
   std::vector<std::uint32_t> places(blocks());
   const std::vector<BlockIndex> free = free_list_->list();
   if (free.size() != free_list_->count()) return "the free list's count is not its size";
-  for (const BlockIndex block : free) ++places[block];
+  for (const BlockIndex block : free) {
+    if (uses_[block] != BlockUse::free) return "a block in the free list is not free";
+    ++places[block];
+  }
   for (std::uint32_t i = 0; i < quarantine_size_; ++i) {
     const Quarantined& entry = quarantine_[(std::uint64_t{quarantine_begin_} + i) % blocks()];
     if (entry.fence <= completed_) return "a quarantined block has outlived its fence";
+    if (uses_[entry.block] != BlockUse::returned) return "a quarantined block is not given back";
     ++places[entry.block];
   }
   for (BlockIndex block = 0; block < blocks(); ++block) {
     // Live or pinned: exactly where something refers to it.
-    places[block] += states_[block].is_taken() ? 1 : 0;
+    places[block] += is_taken(block) ? 1 : 0;
     if (places[block] != 1) {
       return "block " + std::to_string(block) + " is in " + std::to_string(places[block]) + " sets";
     }
@@ -203,17 +221,19 @@ std::string BlockPool::check_copies() const {
   for (std::uint32_t i = 0; i < copies_.size(); ++i) {
     ++pins[copies_[i].source];
     ++targets[copies_[i].destination];
-    if (copy_use_[copies_[i].destination] != i) return "a queued copy is not found by its block";
+    if (details_[copies_[i].destination].copy_use != i)
+      return "a queued copy is not found by its block";
   }
   for (BlockIndex block = 0; block < blocks(); ++block) {
     const std::string name = "block " + std::to_string(block);
-    const std::uint32_t flags = states_[block].is_taken() ? states_[block].word : 0;
+    const std::uint32_t flags = word(block);
     if (targets[block] > 1) return name + " is the destination of two queued copies";
     if (targets[block] == 1 && pins[block] > 0) return name + " is in two queued copies";
-    if (((flags & BlockState::kDestination) != 0) != (targets[block] == 1))
+    if (((flags & BlockDetail::kDestination) != 0) != (targets[block] == 1))
       return name + ": destination";
-    if (((flags & BlockState::kSource) != 0) != (pins[block] > 0)) return name + ": source";
-    if (pins[block] > 0 && copy_use_[block] != pins[block]) return name + ": wrong pin count";
+    if (((flags & BlockDetail::kSource) != 0) != (pins[block] > 0)) return name + ": source";
+    if (pins[block] > 0 && details_[block].copy_use != pins[block])
+      return name + ": wrong pin count";
     if (targets[block] == 1 && owners(block) == 0) return name + " is copied to for nobody";
   }
   return {};

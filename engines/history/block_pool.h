@@ -32,12 +32,20 @@ struct PoolCounters {
   std::uint64_t blocks_quarantined = 0;  // of those given back
 };
 
+struct PoolSpec {
+  std::uint32_t blocks = 0;
+  Placement placement = Placement::lifo;
+  // Each costs memory, and time for every block.
+  bool counts_generations = false;
+  bool moves_runs = false;  // move_run() will be called
+};
+
 // All storage is sized at construction; no operation allocates. Costs follow the blocks touched.
 class BlockPool {
  public:
-  BlockPool(std::uint32_t blocks, Placement placement);
+  explicit BlockPool(const PoolSpec& spec);
 
-  std::uint32_t blocks() const { return static_cast<std::uint32_t>(states_.size()); }
+  std::uint32_t blocks() const { return static_cast<std::uint32_t>(uses_.size()); }
   std::uint32_t free_blocks() const { return free_list_->count(); }
   std::uint32_t quarantined_blocks() const { return quarantine_size_; }
   bool is_free(BlockRun run) const { return free_list_->is_free(run); }
@@ -54,17 +62,18 @@ class BlockPool {
   // queues the copies.
   void move_run(BlockRun from, BlockIndex first);
 
-  std::uint32_t owners(BlockIndex block) const { return states_[block].owners(); }
+  std::uint32_t owners(BlockIndex block) const { return word(block) & BlockDetail::kOwners; }
   // One owner, and in no queued copy: only that owner's table has to change when it moves.
-  bool is_movable(BlockIndex block) const {
-    return (states_[block].word & ~BlockState::kNoted) == 1;
+  bool is_movable(BlockIndex block) const { return (word(block) & ~BlockDetail::kNoted) == 1; }
+  // How often the block has been handed out. Only where the spec says counts_generations.
+  std::uint32_t generation(BlockIndex block) const {
+    KVRM_CHECK_LT(block, generations_.size());
+    return generations_[block];
   }
-  // How often the block has been handed out.
-  std::uint32_t generation(BlockIndex block) const { return states_[block].generation; }
 
   // A note of the owners', 0 when the block is handed out and when none has been left.
   std::uint32_t note(BlockIndex block) const {
-    return (states_[block].word & BlockState::kNoted) != 0 ? notes_[block] : 0;
+    return (word(block) & BlockDetail::kNoted) != 0 ? details_[block].note : 0;
   }
   void set_note(BlockIndex block, std::uint32_t note);
 
@@ -92,24 +101,38 @@ class BlockPool {
     Epoch fence = 0;
     BlockIndex block = 0;
   };
-  static void hand_out(BlockState& state) {
-    KVRM_CHECK(!state.is_taken());
-    state = {.word = 1, .generation = state.generation + 1};
+  bool is_taken(BlockIndex block) const {
+    return uses_[block] != BlockUse::free && uses_[block] != BlockUse::returned;
   }
-  std::uint32_t drop_some_shared(std::span<const BlockIndex> blocks, std::size_t retired);
+  // As BlockDetail has it, of any block.
+  std::uint32_t word(BlockIndex block) const {
+    const BlockUse use = uses_[block];
+    if (use < BlockUse::special) return static_cast<std::uint32_t>(use);
+    return use == BlockUse::special ? details_[block].word : 0;
+  }
+  // Of a block that is taken.
+  void set_word(BlockIndex block, std::uint32_t word) {
+    if (word > kMostPlainOwners) {
+      details_[block].word = word;
+      uses_[block] = BlockUse::special;
+    } else {
+      uses_[block] = word > 0 ? static_cast<BlockUse>(word) : BlockUse::returned;
+    }
+  }
+  void count_taken(std::span<const BlockIndex> blocks);
+  std::uint32_t drop_some_special(std::span<const BlockIndex> blocks);
   std::size_t drop_one(BlockIndex block, std::size_t retired);
   BlockIndex cancel_copy(BlockIndex destination);
   std::size_t unpin(BlockIndex source, std::size_t retired);
-  void retire(std::span<const BlockIndex> blocks);
+  void retire(std::span<const BlockIndex> blocks, BlockUse before);
   std::string check_sets() const;
   std::string check_copies() const;
 
-  HugeArray<BlockState> states_;  // [blocks]
+  HugeArray<BlockUse> uses_;              // [blocks]
+  HugeArray<BlockDetail> details_;        // [blocks]
+  HugeArray<std::uint32_t> generations_;  // [blocks], or none
   std::unique_ptr<FreeList> free_list_;
-  std::vector<std::uint32_t> notes_;     // [blocks], of blocks that are kNoted
   std::vector<BlockMove> copies_;        // at most one a block, storage for all
-  std::vector<std::uint32_t> copy_use_;  // [blocks] destination: its index in copies_; source: its
-                                         // copies; of others anything
   std::vector<Quarantined> quarantine_;  // [blocks], a ring in order of fence
   std::uint32_t quarantine_begin_ = 0;
   std::uint32_t quarantine_size_ = 0;

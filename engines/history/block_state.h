@@ -1,27 +1,34 @@
-// What a pool keeps of each block: eight bytes, since an operation on a block of a large pool costs
-// what fetching them costs. Which bit means what, and whose it is, is said here; keeping it so is
-// the pool's.
+// What a pool keeps of each block: a byte, so that those of a million blocks stay in the caches
+// nearest to a core, and details of the few blocks of which a byte does not say everything. What
+// means what is said here; keeping it so is the pool's and the free list's.
 #pragma once
 
 #include <cstdint>
 
 namespace kvrm {
 
-struct BlockState {
-  // Live and pinned: the owners, and the flags below. Quarantined: 0. Free: 0, or kFree and, in all
-  // other bits, whatever the free list wants to know.
-  std::uint32_t word = 0;
-  std::uint32_t generation = 0;  // how often the block was handed out
+// Any value between `owned` and `special`: live, with that many owners, in no queued copy and
+// without a note.
+enum class BlockUse : std::uint8_t {
+  free = 0,        // in the free list
+  owned = 1,       // live with one owner; otherwise as those below
+  special = 254,   // live or pinned: whatever its details say
+  returned = 255,  // without an owner, and not in the free list: quarantined, or on its way
+};
 
-  static constexpr std::uint32_t kFree = 1U << 31;
+// The most owners that a BlockUse can say.
+inline constexpr std::uint32_t kMostPlainOwners = static_cast<std::uint32_t>(BlockUse::special) - 1;
+
+struct BlockDetail {
+  // Of a block that is `special`: its owners, and the flags below.
+  std::uint32_t word = 0;
+  std::uint32_t note = 0;      // where kNoted
+  std::uint32_t copy_use = 0;  // kDestination: index of its queued copy; kSource: its copies
+
   static constexpr std::uint32_t kDestination = 1U << 30;  // of a queued copy
   static constexpr std::uint32_t kSource = 1U << 29;       // of queued copies
   static constexpr std::uint32_t kNoted = 1U << 28;        // its owners have left a note
   static constexpr std::uint32_t kOwners = kNoted - 1;
-
-  bool is_taken() const { return word != 0 && (word & kFree) == 0; }
-  std::uint32_t owners() const { return is_taken() ? word & kOwners : 0; }
 };
-static_assert(sizeof(BlockState) == 8);
 
 }  // namespace kvrm

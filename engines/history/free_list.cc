@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <numeric>
 
 #include "engines/history/block_bitmap.h"
 #include "engines/history/free_run_tree.h"
@@ -15,18 +14,18 @@ namespace {
 // first, so that the next history gets them in the order in which this one had them.
 //
 // The stack is a ring, so that a block can be taken out of its middle in O(1): the block freed
-// longest ago moves from the bottom into the hole, and all others keep their order.
+// longest ago moves from the bottom into the hole, and all others keep their order. Only then has
+// it to know where in the ring a block is, which costs every block given back a cache line.
 class LifoFreeList final : public FreeList {
  public:
-  explicit LifoFreeList(std::span<BlockState> states)
-      : FreeList(static_cast<std::uint32_t>(states.size())),
-        states_(states),
+  LifoFreeList(std::span<BlockUse> uses, bool takes_runs)
+      : FreeList(uses),
+        blocks_(count()),
         mask_(std::bit_ceil(std::max(count(), 1U)) - 1),
-        ring_(std::size_t{mask_} + 1) {
-    KVRM_CHECK_LE(count(), BlockState::kFree);
-    std::vector<BlockIndex> all(count());
-    std::iota(all.begin(), all.end(), 0U);
-    do_give(all);
+        ring_(std::size_t{mask_} + 1),
+        places_(takes_runs ? count() : 0) {
+    KVRM_CHECK_LE(count(), 1U << 31);
+    for (BlockIndex block = blocks_; block-- > 0;) push(block);
   }
 
  private:
@@ -35,44 +34,58 @@ class LifoFreeList final : public FreeList {
     const BlockIndex* const ring = ring_.data();
     const std::uint32_t mask = mask_;
     std::uint32_t top = top_;
-    for (BlockIndex& block : out) block = ring[--top & mask];
+    for (BlockIndex& block : out) {
+      const BlockIndex taken = ring[--top & mask];
+      make_owned(taken);
+      block = taken;
+    }
     top_ = top;
     // What will be taken next lies anywhere in the pool.
     const auto soon = static_cast<std::uint32_t>(std::min<std::size_t>(out.size(), kAhead));
-    for (std::uint32_t i = 0; i < soon; ++i) {
-      __builtin_prefetch(&states_[ring_[(top_ - kAhead - i) & mask_]], 1);
-    }
+    for (std::uint32_t i = 0; i < soon; ++i) prefetch_use(ring[(top - kAhead - i) & mask]);
   }
 
-  void do_give(std::span<const BlockIndex> blocks) override {
-    KVRM_CHECK(top_ - bottom_ + blocks.size() <= states_.size());
+  void do_give(std::span<const BlockIndex> blocks, BlockUse before) override {
+    KVRM_CHECK(top_ - bottom_ + blocks.size() <= blocks_);
+    if (places_.size() > 0) return give_noting_places(blocks, before);
     BlockIndex* const ring = ring_.data();
-    BlockState* const states = states_.data();
     const std::uint32_t mask = mask_;
     std::uint32_t top = top_;
     for (std::size_t i = blocks.size(); i > 0; --i) {
       const BlockIndex block = blocks[i - 1];
-      const std::uint32_t place = top++ & mask;
-      KVRM_CHECK(states[block].word == 0);
-      ring[place] = block;
-      states[block].word = BlockState::kFree | place;
+      make_free(block, before);
+      ring[top++ & mask] = block;
     }
     top_ = top;
   }
 
+  void give_noting_places(std::span<const BlockIndex> blocks, BlockUse before) {
+    for (std::size_t i = blocks.size(); i > 0; --i) {
+      make_free(blocks[i - 1], before);
+      push(blocks[i - 1]);
+    }
+  }
+
+  void push(BlockIndex block) { put(block, top_++ & mask_); }
+  void put(BlockIndex block, std::uint32_t place) {
+    ring_[place] = block;
+    if (places_.size() > 0) places_[block] = place;
+  }
+
   bool do_is_free(BlockRun run) const override {
     for (std::uint32_t i = 0; i < run.blocks; ++i) {
-      if ((states_[run.first + i].word & BlockState::kFree) == 0) return false;
+      if (use(run.first + i) != BlockUse::free) return false;
     }
     return true;
   }
 
   void do_take_run(BlockRun run) override {
+    KVRM_CHECK_EQ(places_.size(), blocks_);
     for (std::uint32_t i = 0; i < run.blocks; ++i) {
-      const std::uint32_t hole = states_[run.first + i].word & ~BlockState::kFree;
-      const BlockIndex oldest = ring_[bottom_++ & mask_];
-      ring_[hole] = oldest;
-      states_[oldest].word = BlockState::kFree | hole;
+      make_owned(run.first + i);
+      const std::uint32_t hole = places_[run.first + i];
+      KVRM_CHECK_EQ(ring_[hole], run.first + i);
+      put(ring_[bottom_++ & mask_], hole);
     }
   }
 
@@ -82,24 +95,25 @@ class LifoFreeList final : public FreeList {
     return result;
   }
 
-  std::size_t do_bytes() const override { return ring_.size() * sizeof(BlockIndex); }
+  std::size_t do_bytes() const override { return ring_.bytes() + places_.bytes(); }
 
   static constexpr std::uint32_t kAhead = 16;
 
-  std::span<BlockState> states_;  // of a free block: its place in the ring
+  std::uint32_t blocks_ = 0;  // of the pool
   // These count on for ever, modulo 2^32; the ring has them modulo its size.
   std::uint32_t bottom_ = 0;
   std::uint32_t top_ = 0;
   std::uint32_t mask_ = 0;
-  HugeArray<BlockIndex> ring_;  // [power of two], from bottom_ to top_ the free blocks
+  HugeArray<BlockIndex> ring_;       // [power of two], from bottom_ to top_ the free blocks
+  HugeArray<std::uint32_t> places_;  // [blocks] of the free ones: where in the ring; or none
 };
 
 // The lowest free address first: histories that start together stay close, and holes near the
 // front fill before new ground is broken.
 class AddressOrderedFreeList final : public FreeList {
  public:
-  explicit AddressOrderedFreeList(std::uint32_t blocks) : FreeList(blocks), free_(blocks) {
-    for (BlockIndex block = 0; block < blocks; ++block) free_.insert(block);
+  explicit AddressOrderedFreeList(std::span<BlockUse> uses) : FreeList(uses), free_(count()) {
+    for (BlockIndex block = 0; block < count(); ++block) free_.insert(block);
   }
 
  private:
@@ -107,11 +121,15 @@ class AddressOrderedFreeList final : public FreeList {
     for (BlockIndex& block : out) {
       block = free_.lowest();
       free_.erase(block);
+      make_owned(block);
     }
   }
 
-  void do_give(std::span<const BlockIndex> blocks) override {
-    for (const BlockIndex block : blocks) free_.insert(block);
+  void do_give(std::span<const BlockIndex> blocks, BlockUse before) override {
+    for (const BlockIndex block : blocks) {
+      make_free(block, before);
+      free_.insert(block);
+    }
   }
 
   bool do_is_free(BlockRun run) const override {
@@ -122,7 +140,10 @@ class AddressOrderedFreeList final : public FreeList {
   }
 
   void do_take_run(BlockRun run) override {
-    for (std::uint32_t i = 0; i < run.blocks; ++i) free_.erase(run.first + i);
+    for (std::uint32_t i = 0; i < run.blocks; ++i) {
+      free_.erase(run.first + i);
+      make_owned(run.first + i);
+    }
   }
 
   std::vector<BlockIndex> do_list() const override {
@@ -144,7 +165,7 @@ class AddressOrderedFreeList final : public FreeList {
 // request's own blocks still fit in one piece.
 class ExtentFreeList final : public FreeList {
  public:
-  explicit ExtentFreeList(std::uint32_t blocks) : FreeList(blocks), free_(blocks) {}
+  explicit ExtentFreeList(std::span<BlockUse> uses) : FreeList(uses), free_(count()) {}
 
  private:
   void do_take(BlockIndex after, std::span<BlockIndex> out) override {
@@ -153,8 +174,8 @@ class ExtentFreeList final : public FreeList {
       const auto wanted = static_cast<std::uint32_t>(out.size() - done);
       BlockRun run = following(after, wanted);
       if (run.blocks == 0) run = start_in_largest(wanted);
+      do_take_run(run);
       for (std::uint32_t i = 0; i < run.blocks; ++i) out[done++] = run.first + i;
-      free_.erase(run);
       after = run.first + run.blocks - 1;
     }
   }
@@ -171,7 +192,8 @@ class ExtentFreeList final : public FreeList {
     return {largest.first + std::min(largest.blocks / 2, largest.blocks - blocks), blocks};
   }
 
-  void do_give(std::span<const BlockIndex> blocks) override {
+  void do_give(std::span<const BlockIndex> blocks, BlockUse before) override {
+    for (const BlockIndex block : blocks) make_free(block, before);
     std::size_t i = 0;
     while (i < blocks.size()) {
       BlockRun run{blocks[i], 1};
@@ -187,7 +209,10 @@ class ExtentFreeList final : public FreeList {
     return free_.free_from(run.first, run.blocks) == run.blocks;
   }
 
-  void do_take_run(BlockRun run) override { free_.erase(run); }
+  void do_take_run(BlockRun run) override {
+    free_.erase(run);
+    for (std::uint32_t i = 0; i < run.blocks; ++i) make_owned(run.first + i);
+  }
 
   std::vector<BlockIndex> do_list() const override { return free_.list(); }
 
@@ -198,15 +223,15 @@ class ExtentFreeList final : public FreeList {
 
 }  // namespace
 
-std::unique_ptr<FreeList> make_free_list(Placement placement, std::span<BlockState> states) {
-  const auto blocks = static_cast<std::uint32_t>(states.size());
+std::unique_ptr<FreeList> make_free_list(Placement placement, bool takes_runs,
+                                         std::span<BlockUse> uses) {
   switch (placement) {
     case Placement::lifo:
-      return std::make_unique<LifoFreeList>(states);
+      return std::make_unique<LifoFreeList>(uses, takes_runs);
     case Placement::address_ordered:
-      return std::make_unique<AddressOrderedFreeList>(blocks);
+      return std::make_unique<AddressOrderedFreeList>(uses);
     case Placement::extent:
-      return std::make_unique<ExtentFreeList>(blocks);
+      return std::make_unique<ExtentFreeList>(uses);
   }
   KVRM_CHECK(false);
   return nullptr;

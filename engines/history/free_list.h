@@ -31,19 +31,20 @@ class FreeList {
     do_take(after, out);
   }
 
-  // Gives blocks back, in the order in which a history had them. None may be free already, and
-  // each one's BlockState::word is 0.
-  void give(std::span<const BlockIndex> blocks) {
+  // Gives blocks back, in the order in which a history had them. CHECKs that each one was `before`,
+  // which is not BlockUse::free.
+  void give(std::span<const BlockIndex> blocks, BlockUse before) {
     count_ += static_cast<std::uint32_t>(blocks.size());
-    do_give(blocks);
+    do_give(blocks, before);
   }
 
   // Whether every block of the run is in the pool and free.
   bool is_free(BlockRun run) const {
-    return std::uint64_t{run.first} + run.blocks <= blocks_ && do_is_free(run);
+    return std::uint64_t{run.first} + run.blocks <= uses_.size() && do_is_free(run);
   }
 
   // Takes these very blocks; the order among the rest stays what it was. CHECKs that all are free.
+  // Only of a list that was made for it.
   void take_run(BlockRun run) {
     KVRM_CHECK(is_free(run));
     count_ -= run.blocks;
@@ -57,23 +58,36 @@ class FreeList {
   std::size_t bytes() const { return do_bytes(); }
 
  protected:
-  explicit FreeList(std::uint32_t blocks) : blocks_(blocks), count_(blocks) {}
+  explicit FreeList(std::span<BlockUse> uses)
+      : uses_(uses), count_(static_cast<std::uint32_t>(uses.size())) {}
+  BlockUse use(BlockIndex block) const { return uses_[block]; }
+  void prefetch_use(BlockIndex block) const { __builtin_prefetch(&uses_.data()[block], 1); }
+  // What every do_ does to each block that it takes or that it is given. CHECKs that the block was
+  // `before`.
+  void make_owned(BlockIndex block) { change(block, BlockUse::free, BlockUse::owned); }
+  void make_free(BlockIndex block, BlockUse before) { change(block, before, BlockUse::free); }
 
  private:
+  void change(BlockIndex block, BlockUse before, BlockUse after) {
+    KVRM_CHECK(uses_[block] == before);
+    uses_[block] = after;
+  }
   virtual void do_take(BlockIndex after, std::span<BlockIndex> out) = 0;
-  virtual void do_give(std::span<const BlockIndex> blocks) = 0;
+  virtual void do_give(std::span<const BlockIndex> blocks, BlockUse before) = 0;
   virtual bool do_is_free(BlockRun run) const = 0;
   virtual void do_take_run(BlockRun run) = 0;
   virtual std::vector<BlockIndex> do_list() const = 0;
   virtual std::size_t do_bytes() const = 0;
 
-  std::uint32_t blocks_ = 0;  // of the pool
+  std::span<BlockUse> uses_;  // [blocks of the pool]
   std::uint32_t count_ = 0;
 };
 
-// All blocks free. Uses the states of free blocks, as BlockState allows. A block costs O(1)
-// with lifo, one bitmap word per level (64-ary) with address_ordered, and O(log blocks) with
-// extent.
-std::unique_ptr<FreeList> make_free_list(Placement placement, std::span<BlockState> states);
+// All blocks free, and BlockUse::free in `uses` [blocks], where every block that is taken becomes
+// BlockUse::owned. `takes_runs`: take_run() will be called; otherwise lifo saves the memory for it,
+// and the time. A block costs O(1) with lifo, one bitmap word per level (64-ary) with
+// address_ordered, and O(log blocks) with extent.
+std::unique_ptr<FreeList> make_free_list(Placement placement, bool takes_runs,
+                                         std::span<BlockUse> uses);
 
 }  // namespace kvrm

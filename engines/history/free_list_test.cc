@@ -79,14 +79,13 @@ TEST(FreeRunTree, FindsTheLowestLargestRun) {
 }
 
 TEST(FreeList, LifoHandsOutTheBlockFreedLast) {
-  std::vector<BlockState> states(8);
-  const auto list = make_free_list(Placement::lifo, states);
+  std::vector<BlockUse> uses(8);
+  const auto list = make_free_list(Placement::lifo, false, uses);
   std::vector<BlockIndex> taken(8);
   list->take(kNoBlock, taken);
-  std::ranges::fill(states, BlockState());  // given back later
   EXPECT_EQ(taken, (std::vector<BlockIndex>{0, 1, 2, 3, 4, 5, 6, 7}));
-  list->give(std::vector<BlockIndex>{5, 2});
-  list->give(std::vector<BlockIndex>{7});
+  list->give(std::vector<BlockIndex>{5, 2}, BlockUse::owned);
+  list->give(std::vector<BlockIndex>{7}, BlockUse::owned);
   std::vector<BlockIndex> again(3);
   list->take(0, again);
   EXPECT_EQ(again, (std::vector<BlockIndex>{7, 5, 2}));
@@ -94,19 +93,19 @@ TEST(FreeList, LifoHandsOutTheBlockFreedLast) {
 }
 
 TEST(FreeList, AddressOrderedHandsOutTheLowest) {
-  std::vector<BlockState> states(200);
-  const auto list = make_free_list(Placement::address_ordered, states);
+  std::vector<BlockUse> uses(200);
+  const auto list = make_free_list(Placement::address_ordered, false, uses);
   std::vector<BlockIndex> taken(200);
   list->take(kNoBlock, taken);
-  list->give(std::vector<BlockIndex>{150, 3, 77});
+  list->give(std::vector<BlockIndex>{150, 3, 77}, BlockUse::owned);
   std::vector<BlockIndex> again(2);
   list->take(199, again);
   EXPECT_EQ(again, (std::vector<BlockIndex>{3, 77}));
 }
 
 TEST(FreeList, ExtentExtendsInPlaceAndElseStartsInTheLargestRun) {
-  std::vector<BlockState> states(100);
-  const auto list = make_free_list(Placement::extent, states);
+  std::vector<BlockUse> uses(100);
+  const auto list = make_free_list(Placement::extent, false, uses);
   std::vector<BlockIndex> taken(10);
   list->take(kNoBlock, taken);
   EXPECT_EQ(taken.front(), 0U);  // nobody ends before the front of the pool
@@ -126,16 +125,12 @@ TEST(FreeList, ExtentExtendsInPlaceAndElseStartsInTheLargestRun) {
   EXPECT_EQ(list->count(), 0U);
 }
 
-// A list with the states that a pool would keep beside it.
-struct ListAndStates {
-  ListAndStates(Placement placement, std::uint32_t blocks)
-      : states(blocks), list(make_free_list(placement, states)) {}
-  void took(BlockIndex block) { states[block].word = 1; }
-  void give(BlockIndex block) {
-    states[block].word = 0;
-    list->give({&block, 1});
-  }
-  std::vector<BlockState> states;
+// A list with the uses that a pool would keep beside it.
+struct ListAndUses {
+  ListAndUses(Placement placement, std::uint32_t blocks)
+      : uses(blocks), list(make_free_list(placement, true, uses)) {}
+  void give(BlockIndex block) { list->give({&block, 1}, BlockUse::owned); }
+  std::vector<BlockUse> uses;
   std::unique_ptr<FreeList> list;
 };
 
@@ -143,7 +138,7 @@ TEST(FreeList, KnowsAndTakesAnyFreeRun) {
   for (const Placement placement :
        {Placement::lifo, Placement::address_ordered, Placement::extent}) {
     for (const std::uint32_t blocks : {1U, 64U, 65U, 200U}) {
-      ListAndStates with(placement, blocks);
+      ListAndUses with(placement, blocks);
       RandomStream random(blocks, "take_run");
       std::set<BlockIndex> free;
       for (BlockIndex block = 0; block < blocks; ++block) free.insert(block);
@@ -156,16 +151,12 @@ TEST(FreeList, KnowsAndTakesAnyFreeRun) {
         ASSERT_EQ(with.list->is_free(run), found == run.blocks);
         if (found == run.blocks && random.below(2) == 0) {
           with.list->take_run(run);
-          for (std::uint32_t k = 0; k < run.blocks; ++k) {
-            free.erase(run.first + k);
-            with.took(run.first + k);
-          }
+          for (std::uint32_t k = 0; k < run.blocks; ++k) free.erase(run.first + k);
           ++runs_taken;
         } else if (!free.empty() && random.below(2) == 0) {
           BlockIndex block = kNoBlock;
           with.list->take(kNoBlock, {&block, 1});
           ASSERT_EQ(free.erase(block), 1U);
-          with.took(block);
         } else if (!free.contains(run.first)) {
           with.give(run.first);
           free.insert(run.first);
@@ -181,10 +172,9 @@ TEST(FreeList, KnowsAndTakesAnyFreeRun) {
 }
 
 TEST(FreeList, LifoKeepsItsOrderAroundATakenRun) {
-  ListAndStates with(Placement::lifo, 8);
+  ListAndUses with(Placement::lifo, 8);
   std::vector<BlockIndex> taken(8);
   with.list->take(kNoBlock, taken);
-  for (const BlockIndex block : taken) with.took(block);
   for (const BlockIndex block : {6U, 1U, 4U, 2U, 3U, 5U}) with.give(block);
   with.list->take_run({2, 2});  // the oldest ones, 6 and 1, take their places
   std::vector<BlockIndex> rest(4);
@@ -195,13 +185,13 @@ TEST(FreeList, LifoKeepsItsOrderAroundATakenRun) {
 TEST(FreeList, DoubleFreeIsCaught) {
   for (const Placement placement :
        {Placement::lifo, Placement::address_ordered, Placement::extent}) {
-    std::vector<BlockState> states(70);
-    const auto list = make_free_list(placement, states);
+    std::vector<BlockUse> uses(70);
+    const auto list = make_free_list(placement, false, uses);
     std::vector<BlockIndex> taken(2);
     list->take(kNoBlock, taken);
-    for (const BlockIndex block : taken) states[block].word = 0;
-    list->give(taken);
-    EXPECT_DEATH(list->give(taken), "CHECK failed");
+    list->give(taken, BlockUse::owned);
+    EXPECT_DEATH(list->give(taken, BlockUse::owned), "CHECK failed");
+    EXPECT_DEATH(list->give(taken, BlockUse::returned), "CHECK failed");
   }
 }
 

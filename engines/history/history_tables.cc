@@ -32,7 +32,7 @@ BlockRun HistoryTables::run_at(std::uint32_t row, std::uint32_t entry) const {
   KVRM_CHECK_LT(entry, rows_[row].size);
   const std::size_t at = begin(row) + entry;
   KVRM_CHECK(entry == 0 || entries_[at] != entries_[at - 1] + 1);
-  return {entries_[at], run_blocks_[at]};
+  return {entries_[at], run_from(at, rows_[row].size - entry)};
 }
 
 std::uint32_t HistoryTables::run_begin(std::uint32_t row, std::uint32_t entry) const {
@@ -62,7 +62,7 @@ void HistoryTables::grow(std::uint32_t row, std::uint32_t count) {
   // Only the first new run can go on from what was there.
   std::uint32_t before = 0;
   if (count > 0 && state.size > 0 && entries[at] == entries[at - 1] + 1) {
-    before = run_blocks_[at - 1];
+    before = run_to(at - 1, state.size);
     count_run(before, false);
     --runs;
   }
@@ -88,7 +88,7 @@ void HistoryTables::drop_back(std::uint32_t row, std::uint32_t count) {
   std::uint32_t size = state.size;
   std::uint32_t runs = state.runs;
   while (size > keep) {
-    const std::uint32_t blocks = run_blocks_[first + size - 1];
+    const std::uint32_t blocks = run_to(first + size - 1, size);
     count_run(blocks, false);
     size -= blocks;
     --runs;
@@ -112,7 +112,7 @@ void HistoryTables::drop_front(std::uint32_t row, std::uint32_t count) {
   std::uint32_t dropped = 0;
   std::uint32_t runs = state.runs;
   while (dropped < count) {
-    const std::uint32_t blocks = run_blocks_[first + dropped];
+    const std::uint32_t blocks = run_from(first + dropped, state.size - dropped);
     count_run(blocks, false);
     dropped += blocks;
     --runs;
@@ -140,16 +140,18 @@ void HistoryTables::move_run(std::uint32_t row, std::uint32_t entry, BlockIndex 
   Row& state = rows_[row];
   for (std::uint32_t i = 0; i < blocks; ++i) entries_[begin(row) + entry + i] = first + i;
   ++state.version;
-  if (entry + blocks < state.size) join_with_next(row, entry);
-  if (entry > 0) join_with_next(row, entry - run_blocks_[begin(row) + entry - 1]);
+  if (entry + blocks < state.size) join_with_next(row, entry, blocks);
+  if (entry > 0) {
+    const std::uint32_t previous = run_to(begin(row) + entry - 1, entry);
+    join_with_next(row, entry - previous, previous);
+  }
 }
 
-// Joins the run that begins at `entry` with the one after it where their blocks now adjoin.
-void HistoryTables::join_with_next(std::uint32_t row, std::uint32_t entry) {
+// Joins the run of these blocks that begins at `entry` with the one after it where they now adjoin.
+void HistoryTables::join_with_next(std::uint32_t row, std::uint32_t entry, std::uint32_t blocks) {
   const std::size_t at = begin(row) + entry;
-  const std::uint32_t blocks = run_blocks_[at];
   if (entries_[at + blocks] != entries_[at + blocks - 1] + 1) return;
-  const std::uint32_t next = run_blocks_[at + blocks];
+  const std::uint32_t next = run_from(at + blocks, rows_[row].size - entry - blocks);
   count_run(blocks, false);
   count_run(next, false);
   count_run(blocks + next, true);
@@ -176,7 +178,8 @@ std::string HistoryTables::check_invariants() const {
         ++length;
       }
       const std::uint32_t* tags = &run_blocks_[begin(row) + entry];
-      if (tags[0] != length || tags[length - 1] != length) return name + " has a wrong run length";
+      if (length > 1 && (tags[0] != length || tags[length - 1] != length))
+        return name + " has a wrong run length";
       ++expected[size_class(length)];
       total += length;
       ++runs;

@@ -64,18 +64,28 @@ class HistoryTables {
     return std::size_t{row} * row_stride_ + rows_[row].front;
   }
   void tag(std::size_t first, std::uint32_t blocks) {
+    if (blocks == 1) return;
     run_blocks_[first] = blocks;
     run_blocks_[first + blocks - 1] = blocks;
   }
+  // Blocks of the run that begins at `at`, which is `left` entries before its row's end.
+  std::uint32_t run_from(std::size_t at, std::uint32_t left) const {
+    return left > 1 && entries_[at + 1] == entries_[at] + 1 ? run_blocks_[at] : 1;
+  }
+  // Blocks of the run that ends with `at`, the `number`-th entry of its row.
+  std::uint32_t run_to(std::size_t at, std::uint32_t number) const {
+    return number > 1 && entries_[at] == entries_[at - 1] + 1 ? run_blocks_[at] : 1;
+  }
   void count_run(std::uint32_t blocks, bool added);
-  void join_with_next(std::uint32_t row, std::uint32_t entry);
+  void join_with_next(std::uint32_t row, std::uint32_t entry, std::uint32_t blocks);
 
   std::uint32_t row_blocks_ = 0;
   std::uint32_t row_stride_ = 0;
   std::vector<Row> rows_;          // [rows]
   HugeArray<BlockIndex> entries_;  // [rows, row_stride]
-  // [rows, row_stride] blocks in the run, valid at the first and the last entry of each run, so
-  // that its other end is found from either one.
+  // [rows, row_stride] blocks in the run, valid at the first and the last entry of each run of
+  // several, so that its other end is found from either one. A run of one is known by its
+  // neighbours, and costs no line of these.
   HugeArray<std::uint32_t> run_blocks_;
   SizeHistogram runs_by_blocks_{};
   std::uint64_t blocks_ = 0;

@@ -22,7 +22,10 @@ PagerSpec pager_spec(const EngineSpec& spec, const PoolPlan& plan) {
           .block_tokens = plan.layout.block_tokens,
           .max_histories = plan.slots * (far ? FarSlots::kHistoriesPerSlot : 1),
           .max_blocks_per_history = plan.max_blocks_per_history,
-          .placement = spec.options.placement};
+          .placement = spec.options.placement,
+          .counts_generations = spec.options.transport == Transport::delta ||
+                                spec.options.transport == Transport::remap,
+          .compacts = spec.options.compaction_bytes_per_step > 0};
 }
 
 EngineInfo engine_info(const EngineSpec& spec, const PoolPlan& plan) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "harness/base/check.h"
 #include "harness/base/units.h"
@@ -44,16 +45,25 @@ void GroupTable::append(SlotIndex slot, std::span<const BlockIndex> blocks, Tabl
   emit_new_chunks(slot, first, edits);
 }
 
-// The same for the one block of a plain decode step.
+// The same for the one block of a plain decode step, most often a group of its own.
 void GroupTable::append_one(SlotIndex slot, BlockIndex block, TableEdits& edits) {
   SlotGroups& state = slots_[slot];
   KVRM_CHECK_LT(state.blocks, shape_.max_blocks);
-  const std::uint32_t groups = state.groups;
-  const std::uint32_t streams = state.streams;
-  add_run(state, groups_of(slot), {block, block + 1});
   ++total_blocks_;
-  total_groups_ += state.groups - groups;
-  total_streams_ += state.streams - streams;
+  if (shape_.policy.max_gap_blocks == 0 && (state.groups == 0 || block != end_of(state))) {
+    open_group(state, groups_of(slot), block);
+    ++state.blocks;
+    state.streams = state.groups;
+    ++groups_by_blocks_[0];
+    ++total_groups_;
+    ++total_streams_;
+  } else {
+    const std::uint32_t groups = state.groups;
+    const std::uint32_t streams = state.streams;
+    add_run(state, groups_of(slot), {block, block + 1});
+    total_groups_ += state.groups - groups;
+    total_streams_ += state.streams - streams;
+  }
   edits.set_group(slot, state.groups - 1,
                   {.logical = state.last_logical,
                    .physical = state.last_physical,
@@ -132,22 +142,49 @@ void GroupTable::add_blocks(SlotIndex slot, std::span<const BlockIndex> blocks) 
   std::uint32_t single = 0;  // groups of one block that were opened
   for (std::size_t i = 0; i < blocks.size();) {
     std::size_t end = i + 1;
-    while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
-    const bool joins = state.groups > 0 && blocks[i] == end_of(state);
-    if (end == i + 1 && !joins && shape_.policy.max_gap_blocks == 0) {
-      open_group(state, groups, blocks[i]);
-      ++state.blocks;
-      state.streams = state.groups;
-      state.stream = {blocks[i], blocks[i] + 1};
-      ++single;
-    } else {
-      add_run(state, groups, {blocks[i], blocks[end - 1] + 1});
+    const bool alone = end < blocks.size() && blocks[end] != blocks[i] + 1;
+    if (alone && state.groups > 0 && shape_.policy.max_gap_blocks == 0) {
+      const std::uint32_t added = add_singles(state, groups, blocks.subspan(i));
+      single += added;
+      i += added;
+      end = i + 1;
     }
+    while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
+    add_run(state, groups, {blocks[i], blocks[end - 1] + 1});
     i = end;
   }
   groups_by_blocks_[0] += single;
   slots_[slot] = state;
   add_totals(before, state);
+}
+
+// Adds blocks, as long as each is a group of its own and more follow. For a slot that has groups,
+// at gap 0: there streams are groups, and nothing asks where the one before began.
+std::uint32_t GroupTable::add_singles(SlotGroups& state, Group* groups,
+                                      std::span<const BlockIndex> blocks) {
+  const std::uint64_t first_logical = state.blocks;
+  const std::uint64_t first_group = state.groups;
+  Group* const to = groups + first_group;
+  const auto most = static_cast<std::uint32_t>(blocks.size()) - 1;
+  BlockIndex before = end_of(state) - 1;
+  std::uint32_t i = 0;
+  for (; i < most; ++i) {
+    const BlockIndex block = blocks[i];
+    if (block == before + 1 || blocks[i + 1] == block + 1) break;
+    // A Group in two stores: the compiler would put it together in vector registers.
+    const std::uint64_t words[] = {(first_logical + i) | std::uint64_t{block} << 32,
+                                   first_group + i};
+    static_assert(sizeof(words) == sizeof(Group));
+    std::memcpy(static_cast<void*>(to + i), words, sizeof(words));
+    before = block;
+  }
+  if (i == 0) return 0;
+  state.blocks += i;
+  state.groups += i;
+  state.streams = state.groups;
+  state.last_logical = state.blocks - 1;
+  state.last_physical = before;
+  return i;
 }
 
 // Adjacent blocks: joins them to the last group, and cuts at the cap.
@@ -177,7 +214,6 @@ inline void GroupTable::add_to_streams(SlotGroups& state, BlockStream run) const
   const std::uint32_t cap = policy.max_group_blocks;
   if (policy.max_gap_blocks == 0) {  // then streams are groups
     state.streams = state.groups;
-    state.stream = {state.last_physical, run.end};
     return;
   }
   while (run.first < run.end) {
@@ -237,10 +273,10 @@ std::uint32_t GroupTable::group_at(const Group* groups, GroupRange range, std::u
   // No group is shorter than a block, so it is at most this many groups on; often exactly.
   const std::uint32_t most = range.first + (block - groups[range.first].logical);
   if (most < range.end && groups[most].logical <= block) return most;
-  const Group* after =
-      std::upper_bound(groups + range.first + 1, groups + std::min(range.end, most), block,
-                       [](std::uint32_t at, const Group& group) { return at < group.logical; });
-  return static_cast<std::uint32_t>(after - groups) - 1;
+  // Otherwise it is near: chunks are asked for in order, each from the group of the one before.
+  std::uint32_t at = range.first;
+  while (at + 1 < range.end && groups[at + 1].logical <= block) ++at;
+  return at;
 }
 
 void GroupTable::emit_changed_groups(SlotIndex slot, const Before& before, TableEdits& edits) {

@@ -58,8 +58,9 @@ class GroupTable {
   std::size_t bytes() const;
 
  private:
-  // One group, and how many streams there were before it, with the last one's first block. It ends
-  // where the next one begins, the last one where the history does.
+  // One group, and how many streams there were before it, with the last one's first block (which
+  // is anything at gap 0, where streams are groups). It ends where the next one begins, the last
+  // one where the history does.
   struct Group {
     std::uint32_t logical = 0;
     BlockIndex physical = 0;
@@ -71,7 +72,8 @@ class GroupTable {
     std::uint32_t groups = 0;
     std::uint32_t streams = 0;
     std::uint32_t chunks = 0;
-    // Where groups > 0: the last group's first block, and the last stream.
+    // Where groups > 0: the last group's first block, and the last stream, which is anything at
+    // gap 0.
     std::uint32_t last_logical = 0;
     BlockIndex last_physical = 0;
     BlockStream stream;
@@ -102,6 +104,8 @@ class GroupTable {
   }
   Group* groups_of(SlotIndex slot) { return &groups_[std::size_t{slot} * group_stride_]; }
   void add_blocks(SlotIndex slot, std::span<const BlockIndex> blocks);
+  static std::uint32_t add_singles(SlotGroups& state, Group* groups,
+                                   std::span<const BlockIndex> blocks);
   void add_run(SlotGroups& state, Group* groups, BlockStream run);
   void add_to_streams(SlotGroups& state, BlockStream run) const;
   void add_totals(const SlotGroups& before, const SlotGroups& after);

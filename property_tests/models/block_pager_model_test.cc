@@ -53,7 +53,9 @@ TEST_P(BlockPagerModel, EveryOperationEqualsTheNaivePager) {
                       .block_tokens = *rc::gen::element(1U, 3U, 7U, 16U, 17U),
                       .max_histories = 7,
                       .max_blocks_per_history = *rc::gen::element(3U, 9U),
-                      .placement = GetParam()},
+                      .placement = GetParam(),
+                      .counts_generations = *rc::gen::arbitrary<bool>(),
+                      .compacts = *rc::gen::element(true, true, false)},
                      coverage);
     model.scramble(
         *rc::gen::container<std::vector<std::uint32_t>>(60, rc::gen::inRange(0U, 1000U)));

@@ -33,7 +33,7 @@ void PagerModel::scramble(const std::vector<std::uint32_t>& draws) {
 void PagerModel::run(const Operation& operation) {
   const auto [kind, draw, amount] = operation;
   if (kind == Kind::open) open();
-  if (kind == Kind::compact) compact(1 + amount % 20);
+  if (kind == Kind::compact && spec_.compacts) compact(1 + amount % 20);
   if (kind == Kind::step && begun_ < completed_ + kMostInFlight) step(draw % 2 == 0);
   if (kind == Kind::complete && completed_ < begun_) complete(draw % 2 == 0);
   if (kind == Kind::use_stale && !stale_.empty()) use_stale(draw, amount);

@@ -101,7 +101,7 @@ class Commits {
   void publish(StepRecordHeader header, std::span<const std::byte> body) {
     channel.published = channel.applied + 1;
     header.epoch = channel.published;
-    std::memcpy(record() + sizeof(header), body.data(), body.size());
+    if (!body.empty()) std::memcpy(record() + sizeof(header), body.data(), body.size());
     std::memcpy(record(), &header, sizeof(header));
     header.body_checksum = body_checksum(record_view(record()));
     header.checksum = header_checksum(header);
