@@ -65,13 +65,14 @@ template <std::size_t Group, class E>
 HWY_INLINE auto load_lanes(const KeyPlace& keys, std::size_t offset) {
   const hn::Rebind<E, LaneTag> d;
   const E* low = reinterpret_cast<const E*>(keys.low) + offset;
-  if constexpr (kLanes <= Group) {
-    return hn::LoadU(d, low);
-  } else {
+#if HWY_TARGET != HWY_SCALAR  // one lane has no halves
+  if constexpr (kLanes > Group) {
     const hn::Half<decltype(d)> half;
     const E* high = reinterpret_cast<const E*>(keys.high) + offset;
     return hn::Combine(d, hn::LoadU(half, high), hn::LoadU(half, low));
   }
+#endif
+  return hn::LoadU(d, low);
 }
 
 // Keys of dimensions dim and dim + 1 of one vector of tokens.
