@@ -44,7 +44,8 @@ class PagerTraffic {
                 .block_tokens = kBlockTokens,
                 .max_histories = kHistories,
                 .max_blocks_per_history = kHistoryBlocks,
-                .placement = placement}) {
+                .placement = placement,
+                .compacts = true}) {
     open_.reserve(kHistories);
   }
 
