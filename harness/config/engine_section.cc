@@ -70,7 +70,7 @@ Section<EngineOptions> options_section() {
       .key({"watermark", "Share of the pool kept free when a request is admitted.",
             Presence::optional, pooled()},
            &EngineOptions::watermark, number(0.0, 0.99))
-      .key({"prefetch", "Whether attention prefetches past a block inside a run.",
+      .key({"prefetch", "How far ahead attention prefetches: one tile, or (run) two.",
             Presence::optional, pooled()},
            &EngineOptions::prefetch,
            choice<Prefetch>({{"block", Prefetch::block}, {"run", Prefetch::run}}))
