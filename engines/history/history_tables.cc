@@ -1,19 +1,10 @@
 #include "engines/history/history_tables.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "harness/base/check.h"
 
 namespace kvrm {
-namespace {
-
-std::size_t size_class(std::uint32_t blocks) {
-  const auto exponent = static_cast<std::size_t>(std::bit_width(blocks) - 1);
-  return std::min(exponent, SizeHistogram().size() - 1);
-}
-
-}  // namespace
 
 HistoryTables::HistoryTables(std::uint32_t rows, std::uint32_t row_blocks)
     : row_blocks_(row_blocks),

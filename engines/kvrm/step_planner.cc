@@ -13,11 +13,6 @@ bool stages(Transport transport) {
   return transport == Transport::delta || transport == Transport::remap;
 }
 
-std::size_t size_class(std::uint32_t blocks) {
-  const auto log2 = static_cast<std::size_t>(std::bit_width(blocks) - 1);
-  return std::min(log2, SizeHistogram().size() - 1);
-}
-
 }  // namespace
 
 StepPlanner::StepPlanner(const PlannerShape& shape, PooledHistories& histories,

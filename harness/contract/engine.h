@@ -13,7 +13,9 @@
 //   request again later.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -138,6 +140,12 @@ struct EngineCounters {
 
 // Counts by size, in blocks: entry i counts sizes in [2^i, 2^(i + 1)), the last one all beyond.
 using SizeHistogram = std::array<std::uint64_t, 16>;
+
+// The entry that counts this size, at least 1.
+inline std::size_t size_class(std::uint32_t blocks) {
+  const auto log2 = static_cast<std::size_t>(std::bit_width(blocks) - 1);
+  return std::min(log2, SizeHistogram().size() - 1);
+}
 
 // Far history against exact attention with the same queries: over the outputs of all query heads of
 // all rows that were given and had an entry to see. Errors are L2 norms of the difference of one

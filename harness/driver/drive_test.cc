@@ -8,38 +8,13 @@
 #include <atomic>
 #include <set>
 
-#include "harness/driver/fake_engine.h"
+#include "harness/driver/fake_drive.h"
 #include "harness/driver/solo_run.h"
 
 namespace kvrm {
 namespace {
 
-using testing::Test;
-
-class DriveTest : public Test {
- protected:
-  DriveTest() {
-    script_.clock = &clock_;
-    script_.prefill_time = [](const PrefillChunk& chunk) { return 10 * Nanoseconds{chunk.count}; };
-    script_.step_time = [](const StepPlan&) { return 7; };
-    options_ = fake_options(script_);
-  }
-
-  EventLog run(std::vector<Request> requests, LoopMode loop = {}) {
-    engine_ = std::make_unique<FakeEngine>(script_);
-    ListStream stream(std::move(requests), before_pull_);
-    Result<EventLog> log = drive(*engine_, stream, loop, options_, clock_);
-    EXPECT_TRUE(log.has_value());
-    EXPECT_EQ(engine_->used_tokens(), 0U);
-    return std::move(*log);
-  }
-
-  ManualClock clock_;
-  FakeScript script_;
-  DriveOptions options_;
-  std::function<void()> before_pull_;
-  std::unique_ptr<FakeEngine> engine_;
-};
+class DriveTest : public FakeDrive {};
 
 TEST_F(DriveTest, TimesComeOutOfTheScript) {
   clock_.advance(5'000);  // the log's zero is the run's start, whatever the clock says

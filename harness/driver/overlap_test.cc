@@ -5,39 +5,19 @@
 #include <atomic>
 
 #include "harness/base/prng.h"
-#include "harness/driver/drive.h"
-#include "harness/driver/fake_engine.h"
+#include "harness/driver/fake_drive.h"
 #include "harness/driver/host_meter.h"
 #include "harness/driver/solo_run.h"
 
 namespace kvrm {
 namespace {
 
-class OverlapTest : public testing::Test {
+class OverlapTest : public FakeDrive {
  protected:
   OverlapTest() {
-    script_.clock = &clock_;
-    script_.prefill_time = [](const PrefillChunk& chunk) { return 10 * Nanoseconds{chunk.count}; };
-    script_.step_time = [](const StepPlan&) { return 7; };
     script_.prepare_time = [](const StepPlan&) { return 3; };
-    options_ = fake_options(script_);
     options_.overlap = true;
   }
-
-  EventLog run(std::vector<Request> requests, LoopMode loop = {}) {
-    engine_ = std::make_unique<FakeEngine>(script_);
-    ListStream stream(std::move(requests), before_pull_);
-    Result<EventLog> log = drive(*engine_, stream, loop, options_, clock_);
-    EXPECT_TRUE(log.has_value());
-    EXPECT_EQ(engine_->used_tokens(), 0U);
-    return std::move(*log);
-  }
-
-  ManualClock clock_;
-  FakeScript script_;
-  DriveOptions options_;
-  std::function<void()> before_pull_;
-  std::unique_ptr<FakeEngine> engine_;
 };
 
 TEST_F(OverlapTest, HostWorkIsHiddenBehindTheDevice) {
