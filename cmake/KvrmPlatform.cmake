@@ -19,6 +19,7 @@ if(KVRM_CCACHE)
 endif()
 
 option(KVRM_WERROR "Warnings are errors" ON)
+option(KVRM_MUTANTS "Plant the faults of harness/base/mutation.h, of which KVRM_MUTANT chooses one at run time" OFF)
 set(KVRM_SANITIZE "" CACHE STRING "Value of -fsanitize=, empty for none")
 
 add_library(kvrm_flags INTERFACE)
@@ -29,6 +30,10 @@ target_compile_options(kvrm_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -W
 target_include_directories(kvrm_flags INTERFACE ${CMAKE_SOURCE_DIR})
 if(KVRM_WERROR)
   target_compile_options(kvrm_flags INTERFACE -Werror)
+endif()
+if(KVRM_MUTANTS)
+  # Not part of what is measured or installed: only scripts/mutants builds it.
+  add_compile_definitions(KVRM_MUTANTS)
 endif()
 if(KVRM_SANITIZE)
   add_compile_options(-fsanitize=${KVRM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

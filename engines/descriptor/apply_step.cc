@@ -7,6 +7,7 @@
 #include "engines/descriptor/image_check.h"
 #include "engines/descriptor/record_check.h"
 #include "engines/descriptor/record_view.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "kernels/linear/linear.h"
 
@@ -16,8 +17,10 @@ namespace {
 ApplyStatus check_header(const StepRecordHeader& header, const ApplyStepArgs& args,
                          Epoch published) {
   if (header.magic != kStepRecordMagic) return ApplyStatus::bad_magic;
-  if (header_checksum(header) != header.checksum) return ApplyStatus::bad_checksum;
-  if (header.epoch != published || header.epoch != args.channel->applied + 1) {
+  if (KVRM_MUTATE(record_header_damage_unseen, header_checksum(header) != header.checksum, false))
+    return ApplyStatus::bad_checksum;
+  if (header.epoch != published ||
+      KVRM_MUTATE(record_stale_epoch_applied, header.epoch != args.channel->applied + 1, false)) {
     return ApplyStatus::bad_epoch;
   }
   return sizes_fit(header, args.limits) ? ApplyStatus::ok : ApplyStatus::bad_size;
@@ -46,7 +49,9 @@ bool rows_may_advance(const RecordView& record, const ApplyStepArgs& args) {
 }
 
 ApplyStatus check_body(const RecordView& record, const ApplyStepArgs& args) {
-  if (body_checksum(record) != record.header.body_checksum) return ApplyStatus::bad_checksum;
+  if (KVRM_MUTATE(record_body_damage_unseen, body_checksum(record) != record.header.body_checksum,
+                  false))
+    return ApplyStatus::bad_checksum;
   if (!indexes_fit(record, args.limits)) return ApplyStatus::bad_index;
   if (!copies_disjoint(record, args.limits)) return ApplyStatus::bad_overlap;
   return rows_may_advance(record, args) ? ApplyStatus::ok : ApplyStatus::bad_advance;
@@ -63,7 +68,7 @@ void apply_image(const RecordView& record, const ApplyStepArgs& args) {
   for (std::uint32_t row = 0; row < bytes / sizeof(TokenId); ++row) {
     TokenId token = 0;
     std::memcpy(&token, carried + row * sizeof(TokenId), sizeof(TokenId));
-    if (token == kKeptToken) continue;
+    if (token == KVRM_MUTATE(image_kept_token_overwritten, kKeptToken, kSampledToken)) continue;
     tokens[row] = token != kSampledToken    ? token
                   : args.sampled == nullptr ? kNoToken
                                             : args.sampled[row];

@@ -9,6 +9,7 @@
 #include "engines/descriptor/image_check.h"
 #include "engines/descriptor/record_check.h"
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 
@@ -30,7 +31,7 @@ DescriptorBuilder::DescriptorBuilder(const StepLimits& limits)
 void DescriptorBuilder::edit_slot(const SlotEdit& edit) {
   KVRM_CHECK(slot_edit_fits(edit, limits_));
   std::uint32_t& place = slot_edit_[edit.slot];
-  if (place != 0) {
+  if (KVRM_MUTATE(builder_slot_edit_added_twice, place != 0, false)) {
     slot_edits_.replace(place - 1, edit);
     return;
   }
@@ -40,7 +41,9 @@ void DescriptorBuilder::edit_slot(const SlotEdit& edit) {
 
 void DescriptorBuilder::edit_tables(const TableEdits& edits) {
   const std::span<const std::uint64_t> words = edits.words();
-  tables_overflowed_ = tables_overflowed_ || words.size() > max_table_words_ - table_size_;
+  tables_overflowed_ =
+      tables_overflowed_ || words.size() > max_table_words_ - table_size_ +
+                                               KVRM_MUTATE(builder_overflow_one_late, 0U, 1U);
   if (!tables_overflowed_) return take_tables(edits);
   const bool fit =
       for_each_table_edit(words, [&](const TableEdit& edit, const std::uint64_t* values) {
@@ -105,7 +108,10 @@ void DescriptorBuilder::stage(std::span<const StageCopy> copies) {
 }
 
 void DescriptorBuilder::drop_staging(SlotIndex slot) {
-  stage_copies_.remove_if([slot](const StageCopy& copy) { return copy.slot == slot; });
+  stage_copies_.remove_if([slot](const StageCopy& copy) {
+    return copy.slot <= KVRM_MUTATE(builder_drops_other_slots_staging, slot, slot + 1) &&
+           copy.slot >= slot;
+  });
 }
 
 void DescriptorBuilder::update_far(const FarUpdate& update) {
@@ -127,7 +133,8 @@ CommitResult DescriptorBuilder::commit(CommitChannel& channel) {
   write_lists(shadow_,
               {block_copies_.edits(), stage_copies_.edits(), far_updates_.edits(), stage_all_});
   std::byte* record = channel.records[epoch_ % 2];
-  const bool full = tables_overflowed_ || stage_all_;
+  const bool full =
+      tables_overflowed_ || KVRM_MUTATE(builder_full_staging_as_edits, stage_all_, false);
   record_ = {record, full ? write_image(record) : write_edits(record)};
   std::atomic_ref<Epoch>(channel.published).store(epoch_, std::memory_order_release);
   begin_next();
@@ -189,7 +196,7 @@ void DescriptorBuilder::begin_next() {
   far_updates_.clear();
   advance_ = false;
   tables_overflowed_ = false;
-  stage_all_ = false;
+  stage_all_ = KVRM_MUTATE(image_stage_all_sticks, false, stage_all_);
 }
 
 std::size_t DescriptorBuilder::bytes() const {

@@ -8,6 +8,7 @@
 
 #include "harness/base/check.h"
 #include "harness/base/hash.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -44,8 +45,10 @@ std::uint64_t header_checksum_of(const FileHeader& header) {
 // Its place in the log is part of it, so that entries cannot go missing or change places.
 std::uint64_t entry_checksum(const EntryHeader& header, std::uint64_t place,
                              std::span<const std::byte> bytes) {
-  const std::uint64_t head =
-      hash_combine(hash_combine(hash_combine(place, header.kind), header.reserved), header.length);
+  const std::uint64_t head = hash_combine(
+      hash_combine(hash_combine(KVRM_MUTATE(log_entries_have_no_place, place, 0U), header.kind),
+                   header.reserved),
+      header.length);
   return hash_bytes(bytes, head);
 }
 
@@ -157,7 +160,7 @@ Result<std::optional<LogEntry>> DescriptorLogReader::next() {
   ++entries_;
   if (entry.kind != LogEntryKind::end) return entry;
   ended_ = true;
-  if (offset_ != size_) {
+  if (KVRM_MUTATE(log_bytes_behind_end, offset_ != size_, false)) {
     return error_at(offset_, fmt::format("{} bytes behind the log's end", size_ - offset_));
   }
   return std::nullopt;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engines/descriptor/record_check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "kernels/linear/linear.h"
 
@@ -106,7 +107,9 @@ bool token_fits(TokenId token, const StepLimits& limits) {
   return token == kNoToken || token < limits.vocabulary;
 }
 
-bool bias_fits(float bias) { return std::isfinite(bias) && !std::signbit(bias); }
+bool bias_fits(float bias) {
+  return std::isfinite(bias) && KVRM_MUTATE(record_negative_bias, !std::signbit(bias), true);
+}
 
 bool active_row_fits(const RowFields& row, const StepLimits& limits) {
   const RowPlace& place = row.place;

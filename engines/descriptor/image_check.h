@@ -6,6 +6,7 @@
 
 #include "engines/descriptor/step_image.h"
 #include "engines/descriptor/step_limits.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 
@@ -31,7 +32,8 @@ bool row_is_empty(const RowFields& row);  // as of a row that serves no request
 // Whether an active row may go on by one position as kAdvance has it.
 constexpr bool may_advance(const RowPlace& row, const StepLimits& limits) {
   return row.position + 1 < limits.max_position && row.length < limits.max_length &&
-         (row.write_slot + 1) % limits.block_tokens != 0;
+         KVRM_MUTATE(record_advance_over_block_end, (row.write_slot + 1) % limits.block_tokens != 0,
+                     true);
 }
 
 bool image_fits(const std::byte* image, const StepLimits& limits);

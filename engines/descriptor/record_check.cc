@@ -5,6 +5,7 @@
 
 #include "engines/descriptor/image_check.h"
 #include "engines/descriptor/step_image.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -33,7 +34,7 @@ bool all_fit(std::span<const Edit> edits, const StepLimits& limits, const Fits& 
 
 bool slots_ascend(std::span<const SlotEdit> edits) {
   return std::adjacent_find(edits.begin(), edits.end(), [](const SlotEdit& a, const SlotEdit& b) {
-           return a.slot >= b.slot;
+           return a.slot >= b.slot + KVRM_MUTATE(record_slot_twice, 0U, 1U);
          }) == edits.end();
 }
 
@@ -66,7 +67,8 @@ bool slot_edit_fits(const SlotEdit& edit, const StepLimits& limits) {
 
 bool table_edit_fits(const TableEdit& edit, const std::uint64_t* values, const StepLimits& limits) {
   const StepImageShape& shape = limits.shape;
-  if (edit.slot >= shape.slots || edit.count == 0) return false;
+  if (edit.slot >= shape.slots + KVRM_MUTATE(record_slot_beyond_last, 0U, 1U) || edit.count == 0)
+    return false;
   const std::uint64_t end = std::uint64_t{edit.index} + edit.count;
   switch (edit.table) {
     case StepTable::group:
@@ -85,7 +87,8 @@ bool table_edit_fits(const TableEdit& edit, const std::uint64_t* values, const S
 
 bool block_copy_fits(const BlockCopy& copy, const StepLimits& limits) {
   return copy.blocks > 0 && copy.reserved == 0 &&
-         std::uint64_t{copy.source} + copy.blocks <= limits.pool_blocks &&
+         std::uint64_t{copy.source} + copy.blocks <=
+             limits.pool_blocks + KVRM_MUTATE(record_copy_beyond_pool, 0U, 1U) &&
          std::uint64_t{copy.destination} + copy.blocks <= limits.pool_blocks;
 }
 
@@ -139,7 +142,7 @@ bool block_copies_disjoint(std::span<const BlockCopy> copies) {
         [](const BlockCopy& other, BlockIndex end) { return other.destination < end; });
     if (after == copies.begin()) return false;
     const BlockCopy& near = *std::prev(after);
-    return near.destination + near.blocks > copy.source;
+    return KVRM_MUTATE(record_overlap_unseen, near.destination + near.blocks > copy.source, false);
   });
 }
 

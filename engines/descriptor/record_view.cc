@@ -1,6 +1,7 @@
 #include "engines/descriptor/record_view.h"
 
 #include "engines/descriptor/record_checksum.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -52,7 +53,8 @@ std::uint64_t header_checksum(StepRecordHeader header) {
 std::uint64_t body_checksum(const RecordView& record) {
   return checksum_part(record.slot_edits, RecordPart::slot_edits) +
          checksum_part(record.table_words, RecordPart::table_edits) +
-         checksum_part(record.block_copies, RecordPart::block_copies) +
+         KVRM_MUTATE(record_body_checksum_skips_copies,
+                     checksum_part(record.block_copies, RecordPart::block_copies), 0U) +
          checksum_part(record.stage_copies, RecordPart::stage_copies) +
          checksum_part(record.far_updates, RecordPart::far_updates) +
          checksum_bytes(record.image, record.image == nullptr ? 0 : record.header.image_bytes,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "kernels/linear/linear.h"
 
@@ -45,7 +46,10 @@ void write_groups(KvGroup* to, const TableEdit& edit, const std::uint64_t* value
   for (std::uint32_t i = 0; i < edit.count; ++i) {
     const auto physical = static_cast<std::uint32_t>(values[i]);
     const auto blocks = static_cast<std::uint32_t>(values[i] >> 32);
-    to[i] = {.logical = blocks == 0 ? 0 : logical, .physical = physical, .blocks = blocks};
+    to[i] = {
+        .logical = blocks == KVRM_MUTATE(image_cleared_group_keeps_place, 0U, ~0U) ? 0 : logical,
+        .physical = physical,
+        .blocks = blocks};
     logical += blocks;
   }
 }
@@ -54,7 +58,7 @@ template <class T>
 void write_list(T* to, std::uint32_t& count, std::span<const T> list) {
   std::copy(list.begin(), list.end(), to);
   // Zeros, which is not what every list's default is.
-  if (list.size() < count) {
+  if (list.size() + KVRM_MUTATE(image_row_tail_stale, 0U, 1U) < count) {
     std::memset(static_cast<void*>(to + list.size()), 0, (count - list.size()) * sizeof(T));
   }
   count = static_cast<std::uint32_t>(list.size());

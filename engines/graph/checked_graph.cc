@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "harness/base/mutation.h"
+
 namespace kvrm {
 
 CheckedGraph::CheckedGraph(Device& device, OpList ops)
@@ -13,7 +15,8 @@ CheckedGraph::CheckedGraph(Device& device, OpList ops)
 void CheckedGraph::replay(Device& device) {
   device.replay(*graph_);
   launch_hash_ = graph_->launch_hash();
-  launch_hash_changes_ += launch_hash_ != first_hash_ ? 1 : 0;
+  launch_hash_changes_ +=
+      KVRM_MUTATE(graph_hash_change_unseen, launch_hash_ != first_hash_, false) ? 1 : 0;
 }
 
 }  // namespace kvrm

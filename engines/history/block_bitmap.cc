@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 
 namespace kvrm {
@@ -33,7 +34,7 @@ void BlockBitmap::erase(BlockIndex block) {
   for (std::vector<std::uint64_t>& level : levels_) {
     std::uint64_t& word = level[bit / 64];
     word &= ~(std::uint64_t{1} << (bit % 64));
-    if (word != 0) return;
+    if (KVRM_MUTATE(bitmap_parent_cleared, word != 0, false)) return;
     bit /= 64;
   }
 }

@@ -59,9 +59,13 @@ PagerOutcome BlockPager::append_slowly(std::uint32_t index, std::uint32_t tokens
   if (length > kMaxLength) return PagerOutcome::too_long;
   const std::uint32_t room = unfilled(index);
   const std::uint32_t missing = tokens <= room ? 0 : blocks_for(tokens - room);
-  if (missing > spec_.max_blocks_per_history - tables_.size(index)) return PagerOutcome::too_long;
-  const bool copies_tail = room > 0 && pool_.owners(tail(index)) > 1;
-  if (missing + (copies_tail ? 1 : 0) > pool_.free_blocks()) {
+  const std::uint32_t most =
+      spec_.max_blocks_per_history - KVRM_MUTATE(pager_last_block_of_row_refused, 0U, 1U);
+  if (tables_.size(index) + std::uint64_t{missing} > most) return PagerOutcome::too_long;
+  const bool copies_tail =
+      room > 0 && pool_.owners(tail(index)) > KVRM_MUTATE(pager_writes_shared_tail, 1U, 2U);
+  if (missing + KVRM_MUTATE(pager_cow_block_unreserved, copies_tail ? 1U : 0U, 0U) >
+      pool_.free_blocks()) {
     ++counters_.out_of_blocks;
     return PagerOutcome::out_of_blocks;
   }
@@ -80,7 +84,7 @@ void BlockPager::copy_tail(std::uint32_t index) {
   add_blocks(index, 1);
   pool_.queue_copy(shared, tail(index));
   KVRM_CHECK_EQ(pool_.drop({&shared, 1}), 0U);
-  live_tokens_ += tail_tokens(index);
+  live_tokens_ += KVRM_MUTATE(pager_cow_tokens_uncounted, tail_tokens(index), 0U);
   ++counters_.copy_on_writes;
 }
 
@@ -108,7 +112,9 @@ PagerOutcome BlockPager::truncate(HistoryHandle handle, std::uint32_t length) {
 
 void BlockPager::shorten(std::uint32_t index, std::uint32_t length) {
   History& history = histories_[index];
-  const auto keep = blocks_for(length) - history.trimmed;
+  const auto keep = KVRM_MUTATE(pager_truncate_keeps_full_tail, blocks_for(length),
+                                length / spec_.block_tokens + 1) -
+                    history.trimmed;
   if (keep < tables_.size(index)) {
     drop_blocks(index, keep);
     history.length = (history.trimmed + keep) * spec_.block_tokens;
@@ -126,14 +132,16 @@ PagerOutcome BlockPager::trim_front(HistoryHandle handle, std::uint32_t blocks) 
   const std::span<const BlockIndex> leaving = tables_.blocks(handle.index).first(blocks);
   live_tokens_ -= std::uint64_t{pool_.drop(leaving)} * spec_.block_tokens;
   tables_.drop_front(handle.index, blocks);
-  history.trimmed += blocks;
+  history.trimmed += KVRM_MUTATE(pager_trim_counts_one, blocks, std::min(blocks, 1U));
   return PagerOutcome::ok;
 }
 
 PagerOutcome BlockPager::close(HistoryHandle handle) {
   if (!is_open(handle)) return PagerOutcome::stale_handle;
   drop_blocks(handle.index, 0);
-  histories_[handle.index] = {.generation = handle.generation + 1};
+  histories_[handle.index] = {.generation =
+                                  KVRM_MUTATE(pager_handle_generation_reused, handle.generation + 1,
+                                              handle.generation - 1)};
   unused_histories_.push_back(handle.index);
   return PagerOutcome::ok;
 }

@@ -25,6 +25,7 @@
 #include "engines/history/history_tables.h"
 #include "harness/base/check.h"
 #include "harness/base/ids.h"
+#include "harness/base/mutation.h"
 #include "harness/contract/engine.h"
 #include "harness/contract/engine_spec.h"
 
@@ -111,7 +112,9 @@ class BlockPager {
 
   bool is_open(HistoryHandle handle) const {
     return handle.index < histories_.size() &&
-           histories_[handle.index].generation == handle.generation && handle.generation % 2 == 1;
+           KVRM_MUTATE(pager_handle_generation_unread,
+                       histories_[handle.index].generation == handle.generation, true) &&
+           handle.generation % 2 == 1;
   }
   // Of an open history (CHECKed): positions, trimmed ones included; blocks trimmed; physical blocks
   // retained, in logical order, from logical block trimmed() on; and the runs in them.

@@ -1,6 +1,7 @@
 // Compaction: a cursor goes round over the runs of all histories and joins a run with the next one
 // where the smaller of the two, or else the other, fits into free blocks beside its neighbour.
 #include "engines/history/block_pager.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -42,7 +43,7 @@ std::uint32_t BlockPager::join_at_cursor(std::uint32_t budget, std::uint64_t& lo
   const BlockRun next = tables_.run_at(cursor_.history, next_entry);
   const auto try_next = [&] {
     looks -= std::min<std::uint64_t>(looks, 1 + std::min(next.blocks, budget));
-    return next.blocks <= budget &&
+    return KVRM_MUTATE(pager_compaction_over_budget, next.blocks <= budget, true) &&
            move_if_possible(next_entry, next, std::int64_t{run.first} + run.blocks);
   };
   const auto try_run = [&] {
@@ -66,7 +67,8 @@ bool BlockPager::move_if_possible(std::uint32_t entry, BlockRun run, std::int64_
   const auto to = static_cast<BlockIndex>(first);
   if (!pool_.is_free({to, run.blocks})) return false;
   for (std::uint32_t i = 0; i < run.blocks; ++i) {
-    if (!pool_.is_movable(run.first + i)) return false;
+    if (KVRM_MUTATE(pager_compaction_moves_shared, !pool_.is_movable(run.first + i), false))
+      return false;
   }
   move_run(entry, run, to);
   return true;
@@ -75,7 +77,9 @@ bool BlockPager::move_if_possible(std::uint32_t entry, BlockRun run, std::int64_
 void BlockPager::move_run(std::uint32_t entry, BlockRun run, BlockIndex first) {
   const std::uint32_t index = cursor_.history;
   // What is counted for a block that was shared does not move with it.
-  if (entry + run.blocks == tables_.size(index)) refresh_tail(index);
+  if (KVRM_MUTATE(pager_compaction_uncounted_tail, entry + run.blocks == tables_.size(index),
+                  false))
+    refresh_tail(index);
   const std::uint32_t runs = tables_.runs(index);
   pool_.move_run(run, first);
   tables_.move_run(index, entry, first);

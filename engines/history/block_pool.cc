@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "harness/base/mutation.h"
+
 namespace kvrm {
 
 BlockPool::BlockPool(const PoolSpec& spec)
@@ -22,14 +24,17 @@ void BlockPool::take(BlockIndex after, std::span<BlockIndex> out) {
 void BlockPool::count_taken(std::span<const BlockIndex> blocks) {
   counters_.blocks_taken += blocks.size();
   if (generations_.size() == 0) return;
-  for (const BlockIndex block : blocks) ++generations_[block];
+  for (const BlockIndex block : blocks) {
+    generations_[block] =
+        KVRM_MUTATE(pager_generation_wraps, generations_[block] + 1, (generations_[block] + 1) % 4);
+  }
 }
 
 void BlockPool::share(BlockIndex block) {
   const std::uint32_t before = word(block);
   const std::uint32_t owners = before & BlockDetail::kOwners;
   KVRM_CHECK(owners > 0 && owners < BlockDetail::kOwners);
-  set_word(block, before + 1);
+  set_word(block, before + KVRM_MUTATE(pager_share_uncounted, 1, 0));
 }
 
 void BlockPool::set_note(BlockIndex block, std::uint32_t note) {
@@ -61,7 +66,7 @@ std::uint32_t BlockPool::drop_some_special(std::span<const BlockIndex> blocks) {
       use = BlockUse{static_cast<std::uint8_t>(static_cast<std::uint8_t>(use) - 1)};
       continue;
     }
-    orphans += owners(block) == 1 ? 1 : 0;
+    orphans += owners(block) <= KVRM_MUTATE(pager_shared_block_is_orphan, 1U, 2U) ? 1 : 0;
     retired = drop_one(block, retired);
   }
   retire(std::span(scratch_).first(retired), BlockUse::returned);
@@ -79,7 +84,7 @@ std::size_t BlockPool::drop_one(BlockIndex block, std::size_t retired) {
   }
   const BlockIndex source = cancel_copy(block);
   scratch_[retired++] = block;
-  return unpin(source, retired);
+  return KVRM_MUTATE(pager_cancelled_copy_keeps_pin, unpin(source, retired), retired);
 }
 
 void BlockPool::move_run(BlockRun from, BlockIndex first) {
@@ -97,7 +102,7 @@ void BlockPool::move_run(BlockRun from, BlockIndex first) {
 
 void BlockPool::queue_copy(BlockIndex source, BlockIndex destination) {
   KVRM_CHECK(is_movable(destination));
-  if ((word(source) & BlockDetail::kDestination) != 0)
+  if (KVRM_MUTATE(pager_copies_from_a_copy, (word(source) & BlockDetail::kDestination) != 0, false))
     source = copies_[details_[source].copy_use].source;
   KVRM_CHECK_NE(source, destination);
   const std::uint32_t before = word(source);
@@ -116,7 +121,8 @@ BlockIndex BlockPool::cancel_copy(BlockIndex destination) {
   KVRM_CHECK_EQ(copies_[index].destination, destination);
   const BlockIndex source = copies_[index].source;
   copies_[index] = copies_.back();
-  details_[copies_[index].destination].copy_use = index;
+  details_[copies_[index].destination].copy_use =
+      KVRM_MUTATE(pager_copy_index_stale, index, index + 1);
   copies_.pop_back();
   set_word(destination, word(destination) & ~BlockDetail::kDestination);
   return source;
@@ -150,8 +156,9 @@ void BlockPool::retire(std::span<const BlockIndex> blocks, BlockUse before) {
     KVRM_CHECK(uses_[block] == before);
     uses_[block] = BlockUse::returned;
     const std::uint64_t end = std::uint64_t{quarantine_begin_} + quarantine_size_;
-    quarantine_[end < quarantine_.size() ? end : end - quarantine_.size()] = {begun_, block};
-    ++quarantine_size_;
+    quarantine_[end < quarantine_.size() ? end : end - quarantine_.size()] = {
+        KVRM_MUTATE(pager_fence_of_oldest_step, begun_, completed_ + 1), block};
+    quarantine_size_ += KVRM_MUTATE(pager_quarantine_forgets_nth, 1U, begun_ % 64 == 63 ? 0U : 1U);
   }
 }
 
@@ -165,9 +172,11 @@ void BlockPool::complete_step(Epoch epoch) {
   KVRM_CHECK_LE(epoch, begun_);
   completed_ = epoch;
   std::size_t count = 0;
-  while (quarantine_size_ > 0 && quarantine_[quarantine_begin_].fence <= epoch) {
+  while (quarantine_size_ > 0 &&
+         quarantine_[quarantine_begin_].fence <= KVRM_MUTATE(pager_fence_early, epoch, epoch + 1)) {
     scratch_[count++] = quarantine_[quarantine_begin_].block;
-    if (++quarantine_begin_ == quarantine_.size()) quarantine_begin_ = 0;
+    const std::size_t end = quarantine_.size() - KVRM_MUTATE(pager_quarantine_ring_end, 0U, 1U);
+    if (++quarantine_begin_ == end) quarantine_begin_ = 0;
     --quarantine_size_;
   }
   if (count > 0) free_list_->give(std::span(scratch_).first(count), BlockUse::returned);

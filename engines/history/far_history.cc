@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -33,7 +34,8 @@ FarView view_with(const FarHistoryRule& rule, std::uint32_t blocks, std::uint32_
   view.span.first = rule.sink_tokens;
   view.span.entries = std::min(blocks, rule.summaries);
   view.span.window =
-      round_up(view.span.first + view.span.entries, std::max(rule.block_tokens, tile_tokens));
+      round_up(view.span.first + view.span.entries,
+               std::max(rule.block_tokens, KVRM_MUTATE(far_window_ignores_tiles, tile_tokens, 0U)));
   view.window_begin = rule.sink_tokens + blocks * rule.block_tokens;
   view.length = view.span.window + (position + 1 - view.window_begin);
   return view;
@@ -99,7 +101,8 @@ FarHistory::FarHistory(const FarHistoryRule& rule) : rule_(rule) {
 }
 
 std::uint32_t FarHistory::next_due() const {
-  return (next_block() + 1) * rule_.block_tokens + rule_.window_tokens - 1;
+  return (next_block() + 1) * rule_.block_tokens + rule_.window_tokens -
+         KVRM_MUTATE(far_window_one_short, 1U, 2U);
 }
 
 std::optional<FarChange> FarHistory::advance(std::uint32_t position) {
@@ -110,11 +113,12 @@ std::optional<FarChange> FarHistory::advance(std::uint32_t position) {
   const std::uint32_t place = full ? entry_by_age(1) : blocks_;
   if (full && !entry_is_free_) {
     entry_is_free_ = true;
-    return FarChange{.kind = FarUpdateKind::merge,
-                     .entry = 0,
-                     .source_entry = place,
-                     .count = (blocks_ - rule_.summaries + 1) * block,
-                     .source_count = block};
+    return FarChange{
+        .kind = FarUpdateKind::merge,
+        .entry = 0,
+        .source_entry = place,
+        .count = (blocks_ - rule_.summaries + KVRM_MUTATE(far_merge_count_lags, 1U, 0U)) * block,
+        .source_count = block};
   }
   const FarChange change{.entry = place, .block = next_block(), .count = block};
   ++blocks_;
@@ -127,13 +131,16 @@ std::uint32_t FarHistory::entries() const { return std::min(blocks_, rule_.summa
 std::uint32_t FarHistory::entry_by_age(std::uint32_t age) const {
   KVRM_CHECK_LT(age, entries());
   if (age == 0 || blocks_ <= rule_.summaries) return age;
-  return 1 + (blocks_ - rule_.summaries + age - 1) % (rule_.summaries - 1);
+  return 1 + (blocks_ - rule_.summaries + age - 1) %
+                 (rule_.summaries - KVRM_MUTATE(far_ring_one_longer, 1U, 0U));
 }
 
 std::uint32_t FarHistory::count(std::uint32_t entry) const {
   KVRM_CHECK(!entry_is_free_);
   KVRM_CHECK_LT(entry, entries());
-  return entry == 0 ? (blocks_ - entries() + 1) * rule_.block_tokens : rule_.block_tokens;
+  const std::uint32_t merged = blocks_ - entries() + 1;
+  return (entry == 0 ? KVRM_MUTATE(far_merged_entry_weighs_one_block, merged, 1U) : 1U) *
+         rule_.block_tokens;
 }
 
 float FarHistory::bias(std::uint32_t entry) const {
@@ -174,7 +181,8 @@ FarBlockNeeds far_blocks_needed(const FarHistoryRule& rule, std::uint32_t positi
   const std::uint32_t sinks = std::min(sink_blocks(rule), all);
   const std::uint32_t due = positions == 0 ? 0 : blocks_due(rule, positions - 1);
   if (due == 0) return {.sinks = sinks, .window = all - sinks};
-  const std::uint32_t window = divide_up(rule.window_tokens + ahead, rule.block_tokens) + 1;
+  const std::uint32_t window = divide_up(rule.window_tokens + ahead, rule.block_tokens) +
+                               KVRM_MUTATE(far_needs_one_block_less, 1U, 0U);
   return {.sinks = sinks,
           .summaries = divide_up(std::min(due, rule.summaries), rule.block_tokens),
           .radii = 1,
@@ -192,7 +200,9 @@ std::uint32_t far_length_max(const FarHistoryRule& rule, std::uint32_t tile_toke
   if (blocks == 0) return length;
   const std::uint32_t before =
       (sink_blocks(rule) + blocks) * rule.block_tokens + rule.window_tokens - 2;
-  return std::max(length, view_with(rule, blocks - 1, before, tile_tokens).length);
+  return KVRM_MUTATE(far_longest_view_is_last,
+                     std::max(length, view_with(rule, blocks - 1, before, tile_tokens).length),
+                     length);
 }
 
 }  // namespace kvrm

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 
 namespace kvrm {
@@ -74,7 +75,9 @@ bool FarSlots::extend(SlotIndex index) {
     ++slot.positions;
     return true;
   }
-  KVRM_CHECK(pager_.truncate(slot.summaries, entries) == PagerOutcome::ok);
+  const std::uint32_t kept =
+      KVRM_MUTATE(far_failed_extend_keeps_entry, entries, pager_.length(slot.summaries));
+  KVRM_CHECK(pager_.truncate(slot.summaries, kept) == PagerOutcome::ok);
   KVRM_CHECK(pager_.truncate(slot.radii, radii) == PagerOutcome::ok);
   return false;
 }
@@ -135,7 +138,9 @@ BlockIndex FarSlots::physical(const Slot& slot, const FarBlock& block) const {
   switch (block.kind) {
     case FarBlockKind::history:
       if (block.index < sinks) return pager_.table(slot.sinks)[block.index];
-      return pager_.table(slot.window)[block.index - sinks - pager_.trimmed(slot.window)];
+      return pager_.table(
+          slot.window)[block.index - sinks -
+                       KVRM_MUTATE(far_source_before_trim, pager_.trimmed(slot.window), 0U)];
     case FarBlockKind::summary:
       return pager_.table(slot.summaries)[block.index];
     case FarBlockKind::padding:

@@ -6,6 +6,7 @@
 #include "engines/history/block_bitmap.h"
 #include "engines/history/free_run_tree.h"
 #include "harness/base/huge_array.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -85,7 +86,7 @@ class LifoFreeList final : public FreeList {
       make_owned(run.first + i);
       const std::uint32_t hole = places_[run.first + i];
       KVRM_CHECK_EQ(ring_[hole], run.first + i);
-      put(ring_[bottom_++ & mask_], hole);
+      put(ring_[KVRM_MUTATE(free_list_hole_keeps_bottom, bottom_++, bottom_) & mask_], hole);
     }
   }
 
@@ -210,7 +211,8 @@ class ExtentFreeList final : public FreeList {
   }
 
   void do_take_run(BlockRun run) override {
-    free_.erase(run);
+    free_.erase({run.first, KVRM_MUTATE(free_list_run_tail_not_taken, run.blocks,
+                                        run.blocks > 2 ? run.blocks - 1 : run.blocks)});
     for (std::uint32_t i = 0; i < run.blocks; ++i) make_owned(run.first + i);
   }
 

@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 
 namespace kvrm {
@@ -60,8 +61,10 @@ FreeRunTree::Span FreeRunTree::span_of_word(std::uint64_t word) {
 FreeRunTree::Span FreeRunTree::join(const Span& left, const Span& right,
                                     std::uint32_t half_blocks) {
   return {left.prefix == half_blocks ? half_blocks + right.prefix : left.prefix,
-          right.suffix == half_blocks ? half_blocks + left.suffix : right.suffix,
-          std::max({left.longest, right.longest, left.suffix + right.prefix})};
+          right.suffix == half_blocks ? half_blocks + left.suffix
+                                      : KVRM_MUTATE(run_tree_whole_half_cut, right.suffix, 0U),
+          std::max({left.longest, right.longest,
+                    KVRM_MUTATE(run_tree_seam_missed, left.suffix + right.prefix, 0U)})};
 }
 
 BlockRun FreeRunTree::largest() const {

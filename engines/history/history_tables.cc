@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 
@@ -52,7 +53,8 @@ void HistoryTables::grow(std::uint32_t row, std::uint32_t count) {
   std::uint32_t runs = state.runs;
   // Only the first new run can go on from what was there.
   std::uint32_t before = 0;
-  if (count > 0 && state.size > 0 && entries[at] == entries[at - 1] + 1) {
+  const bool goes_on = count > 0 && state.size > 0 && entries[at] == entries[at - 1] + 1;
+  if (KVRM_MUTATE(tables_growth_starts_a_run, goes_on, false)) {
     before = run_to(at - 1, state.size);
     count_run(before, false);
     --runs;
@@ -92,7 +94,7 @@ void HistoryTables::drop_back(std::uint32_t row, std::uint32_t count) {
   state = {.front = keep == 0 ? 0 : state.front,
            .size = keep,
            .runs = runs,
-           .version = state.version + 1};
+           .version = state.version + KVRM_MUTATE(tables_cut_keeps_version, 1U, 0U)};
 }
 
 void HistoryTables::drop_front(std::uint32_t row, std::uint32_t count) {
@@ -108,7 +110,8 @@ void HistoryTables::drop_front(std::uint32_t row, std::uint32_t count) {
     dropped += blocks;
     --runs;
   }
-  if (dropped > count) {  // the back of the first run stays
+  if (dropped > count + KVRM_MUTATE(tables_front_run_kept_whole, 0U,
+                                    1U)) {  // the back of the first run stays
     tag(first + count, dropped - count);
     count_run(dropped - count, true);
     ++runs;
@@ -130,7 +133,7 @@ void HistoryTables::move_run(std::uint32_t row, std::uint32_t entry, BlockIndex 
   const std::uint32_t blocks = run_at(row, entry).blocks;
   Row& state = rows_[row];
   for (std::uint32_t i = 0; i < blocks; ++i) entries_[begin(row) + entry + i] = first + i;
-  ++state.version;
+  state.version += KVRM_MUTATE(tables_move_keeps_version, 1U, 0U);
   if (entry + blocks < state.size) join_with_next(row, entry, blocks);
   if (entry > 0) {
     const std::uint32_t previous = run_to(begin(row) + entry - 1, entry);
@@ -141,7 +144,8 @@ void HistoryTables::move_run(std::uint32_t row, std::uint32_t entry, BlockIndex 
 // Joins the run of these blocks that begins at `entry` with the one after it where they now adjoin.
 void HistoryTables::join_with_next(std::uint32_t row, std::uint32_t entry, std::uint32_t blocks) {
   const std::size_t at = begin(row) + entry;
-  if (entries_[at + blocks] != entries_[at + blocks - 1] + 1) return;
+  const BlockIndex step = entries_[at + blocks] - entries_[at + blocks - 1];
+  if (step == 0 || step > KVRM_MUTATE(tables_join_across_gap, 1U, 2U)) return;
   const std::uint32_t next = run_from(at + blocks, rows_[row].size - entry - blocks);
   count_run(blocks, false);
   count_run(next, false);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engines/decoder/attention_work.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 
 namespace kvrm {
@@ -109,7 +110,7 @@ bool PooledHistories::take_memory(const Admission& admission, Slot& slot) {
     KVRM_CHECK(pager_->append(slot.history, admission.token_count) == PagerOutcome::ok);
   }
   slot.prompt_tokens = admission.token_count;
-  slot.computed = 0;
+  slot.computed = KVRM_MUTATE(pool_recompute_keeps_progress, 0U, slot.computed);
   slot.last_token = kNoToken;
   slot.tokens.assign(admission.tokens.begin(), admission.tokens.end());
   return true;
@@ -118,8 +119,9 @@ bool PooledHistories::take_memory(const Admission& admission, Slot& slot) {
 // The watermark keeps room for running requests to grow; where none runs it must not keep a
 // request out that fits alone.
 bool PooledHistories::has_room_for(std::uint64_t blocks) const {
-  const std::uint64_t kept = used_slots_ > 0 ? watermark_blocks_ : 0;
-  return blocks + kept <= pager_->free_blocks();
+  const std::uint64_t kept =
+      KVRM_MUTATE(pool_watermark_without_others, used_slots_ > 0, true) ? watermark_blocks_ : 0;
+  return blocks + kept + KVRM_MUTATE(pool_last_block_kept_back, 0U, 1U) <= pager_->free_blocks();
 }
 
 void PooledHistories::fork(const Admission& admission, Slot& slot) {
@@ -334,7 +336,8 @@ EngineCounters PooledHistories::counters() const {
 }
 
 MemoryUsage PooledHistories::memory() const {
-  return {.reserved_bytes = plan_.pool_bytes() + plan_.view_bytes(),
+  return {.reserved_bytes =
+              plan_.pool_bytes() + KVRM_MUTATE(pool_view_unreserved, plan_.view_bytes(), 0U),
           .allocated_bytes = pager_->live_blocks() * plan_.block_bytes(),
           .live_bytes = pager_->live_tokens() * plan_.token_bytes,
           .staging_bytes = plan_.view_bytes(),

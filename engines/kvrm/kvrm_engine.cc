@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engines/kvrm/kvrm_graph.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "kernels/linear/linear.h"
 
@@ -192,7 +193,8 @@ void KvrmEngine::commit() {
   const CommitResult result = descriptor_.commit();
   EngineCounters& counters = histories_.counters();
   ++counters.commits;
-  counters.full_commits += result.kind == CommitKind::full ? 1 : 0;
+  counters.full_commits +=
+      KVRM_MUTATE(engine_full_commit_uncounted, result.kind == CommitKind::full ? 1U : 0U, 0U);
   counters.descriptor_bytes += result.bytes;
 }
 
@@ -224,7 +226,7 @@ void KvrmEngine::take_rows(std::span<const SlotIndex> slots) {
 Result<StepResult> KvrmEngine::replay_step(const StepPlan& step,
                                            std::span<const std::byte> record) {
   histories_.begin_step(step, histories_.plan().slots);
-  histories_.clear_copies();
+  KVRM_MUTATE(engine_logged_copies_done_twice, histories_.clear_copies(), void());
   if (histories_.plan().view == StagingView::mapped) {
     planner_.plan_views(step.slots);
     map_views();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -88,13 +89,15 @@ void StepPlanner::plan_slot(SlotIndex slot) {
 // for it. Where the block has room the table did not grow, and whatever else may have happened to
 // it changes its version.
 bool StepPlanner::advances(SlotIndex slot, const SlotState& state) const {
-  return state.room > 0 && histories_.table_version(slot) == state.version;
+  return state.room > 0 && KVRM_MUTATE(planner_ignores_remapping,
+                                       histories_.table_version(slot) == state.version, true);
 }
 
 void StepPlanner::plan_row(SlotIndex slot, SlotState& state) {
   const DecodeRow row = histories_.decode_row(slot);
   sync_tables(slot);
-  if (!state.sampled) {  // its first step: prefill made its entries
+  if (KVRM_MUTATE(planner_prefill_entries_unsent, !state.sampled,
+                  false)) {  // its first step: prefill made its entries
     biases_.clear();
     histories_.list_far_biases(slot, biases_);
     edit_biases(biases_);
@@ -120,7 +123,8 @@ void StepPlanner::plan_row(SlotIndex slot, SlotState& state) {
 std::uint32_t StepPlanner::room_after(const DecodeRow& row) const {
   if (histories_.info().far_history.enabled) return 0;
   const std::uint32_t block_tokens = shape_.groups.block_tokens;
-  return block_tokens - 1 - static_cast<std::uint32_t>(row.write_slot % block_tokens);
+  return block_tokens - KVRM_MUTATE(planner_room_one_more, 1U, 0U) -
+         static_cast<std::uint32_t>(row.write_slot % block_tokens);
 }
 
 // Whether the device's own step forward gives this row.
@@ -152,7 +156,7 @@ void StepPlanner::sync_tables(SlotIndex slot) {
 
 void StepPlanner::set_runs(SlotState& state, std::uint32_t runs) {
   runs_ += runs;
-  runs_ -= state.runs;
+  runs_ -= KVRM_MUTATE(planner_runs_only_grow, state.runs, 0U);
   state.runs = runs;
 }
 
@@ -162,7 +166,7 @@ void StepPlanner::deactivate(SlotIndex slot) {
   clear_tables(slot);
   descriptor_.builder().edit_slot(inactive_slot(slot));
   slots_[slot].active = slots_[slot].sampled = false;
-  slots_[slot].room = 0;
+  slots_[slot].room = KVRM_MUTATE(planner_paused_row_advances, 0U, slots_[slot].room);
 }
 
 void StepPlanner::clear_tables(SlotIndex slot) {
@@ -179,7 +183,7 @@ void StepPlanner::release(SlotIndex slot) {
   slots_[slot].sampled = false;
   // What the row was says nothing about the slot's next history.
   slots_[slot].row = {};
-  slots_[slot].room = 0;
+  slots_[slot].room = KVRM_MUTATE(planner_released_row_advances, 0U, slots_[slot].room);
 }
 
 void StepPlanner::plan_far_changes() {
@@ -187,7 +191,8 @@ void StepPlanner::plan_far_changes() {
   for (const FarUpdate& update : changes.updates) descriptor_.builder().update_far(update);
   edit_biases(changes.biases);
   // Entries are written in place, so that their block's generation does not tell.
-  if (shape_.transport != Transport::delta) return;
+  if (KVRM_MUTATE(planner_far_entries_stay_staged, shape_.transport != Transport::delta, true))
+    return;
   for (const FarBias& entry : changes.biases) staged_.forget(entry.slot);
 }
 
@@ -220,7 +225,8 @@ void StepPlanner::plan_staging() {
 void StepPlanner::stage_slot(SlotIndex slot) {
   SlotState& state = slots_[slot];
   const std::span<const BlockIndex> table = histories_.table(slot);
-  const bool same = state.staged_version == state.version;
+  const bool same =
+      KVRM_MUTATE(planner_remap_not_restaged, state.staged_version == state.version, true);
   const std::uint32_t unchanged = same ? staged_.staged_blocks(slot) : 0;
   if (unchanged == table.size()) return;
   state.staged_version = state.version;
@@ -290,8 +296,10 @@ void StepPlanner::count_staged() {
   if (shape_.transport != Transport::delta) return;
   // Staging more groups than the image lists stages everything.
   const bool all = staging_.size() > descriptor_.limits().shape.max_stage_copies;
-  counters.moved_bytes += (all ? groups_.total_blocks() : blocks) * plan.block_bytes() +
-                          step_slots_.size() * plan.token_bytes;
+  counters.moved_bytes +=
+      (KVRM_MUTATE(planner_full_staging_uncounted, all, false) ? groups_.total_blocks() : blocks) *
+          plan.block_bytes() +
+      step_slots_.size() * plan.token_bytes;
 }
 
 std::size_t StepPlanner::bytes() const {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 
@@ -23,7 +24,7 @@ Result<BlockTables> BlockTables::make(Device& device, std::uint32_t slots,
 
 void BlockTables::sync(SlotIndex slot, std::span<const BlockIndex> table, std::uint64_t version) {
   std::uint32_t& filled = filled_[slot];
-  if (!only_grows(slot, version)) filled = 0;
+  if (KVRM_MUTATE(paged_table_kept_after_remap, !only_grows(slot, version), false)) filled = 0;
   versions_[slot] = version;
   KVRM_CHECK_LE(filled, table.size());
   const std::span<BlockIndex> entries = row(slot);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 
 namespace kvrm {
@@ -69,7 +70,8 @@ BucketGraphs::BucketGraphs(const BucketGrid& grid, Device& device, const AppendS
 }
 
 BucketGraph* BucketGraphs::find(std::uint32_t rows, std::uint32_t chunks) {
-  const auto row = std::ranges::lower_bound(grid_.rows, rows);
+  const auto row =
+      std::ranges::lower_bound(grid_.rows, rows + KVRM_MUTATE(paged_bucket_one_larger, 0U, 1U));
   const auto chunk = std::ranges::lower_bound(grid_.chunks, chunks);
   if (row == grid_.rows.end() || chunk == grid_.chunks.end()) return nullptr;
   const auto row_index = static_cast<std::size_t>(row - grid_.rows.begin());

@@ -12,6 +12,7 @@
 #include "engines/history/pooled_histories.h"
 #include "engines/paged/block_tables.h"
 #include "engines/paged/bucket_graphs.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "kernels/linear/linear.h"
 
@@ -163,7 +164,7 @@ void PagedEngine::do_submit(const StepPlan& step) {
   } else {
     if (!histories_.copies().empty()) device_.launch(copy_ops_.ops().front());
     launch_eagerly(rows, chunks);
-    counters.fallbacks += graphs_ ? 1 : 0;
+    counters.fallbacks += KVRM_MUTATE(paged_fallback_uncounted, graphs_ ? 1U : 0U, 0U);
   }
   histories_.clear_copies();
   submitted_ = device_.clock().now();

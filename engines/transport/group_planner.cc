@@ -9,7 +9,8 @@ std::vector<KvGroup> plan_groups(std::span<const BlockIndex> table, const MergeP
     if (!groups.empty()) {
       KvGroup& last = groups.back();
       const BlockStream span{last.physical, last.physical + last.blocks};
-      if (continues(span, block, 0, policy.max_group_blocks)) {
+      if (continues(span, block, KVRM_MUTATE(groups_merge_across_gap, 0U, 1U),
+                    policy.max_group_blocks)) {
         ++last.blocks;
         continue;
       }
@@ -40,7 +41,9 @@ std::vector<std::uint32_t> plan_chunk_groups(std::span<const KvGroup> groups,
   for (std::uint32_t group = 0; group < groups.size(); ++group) {
     const std::uint64_t end =
         (std::uint64_t{groups[group].logical} + groups[group].blocks) * block_tokens;
-    while (result.size() * std::uint64_t{chunk_tokens} < end) result.push_back(group);
+    while (result.size() * std::uint64_t{chunk_tokens} <
+           end + KVRM_MUTATE(groups_chunk_points_one_early, 0U, 1U))
+      result.push_back(group);
   }
   return result;
 }

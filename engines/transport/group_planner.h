@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "harness/base/ids.h"
+#include "harness/base/mutation.h"
 #include "kernels/page/page.h"
 
 namespace kvrm {
@@ -33,8 +34,11 @@ struct BlockStream {
 // max_blocks (0: no cap).
 constexpr bool continues(const BlockStream& span, BlockIndex block, std::uint32_t max_gap,
                          std::uint32_t max_blocks) {
-  return block >= span.end && block - span.end <= max_gap &&
-         (max_blocks == 0 || block - span.first < max_blocks);
+  return block >= span.end &&
+         block - span.end + KVRM_MUTATE(groups_stream_gap_exclusive, 0U, max_gap > 0 ? 1U : 0U) <=
+             max_gap &&
+         (max_blocks == 0 ||
+          block - span.first < max_blocks + KVRM_MUTATE(groups_exceed_cap, 0U, 1U));
 }
 
 // The groups of a block table in logical order: runs, cut at max_group_blocks.

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 
 namespace kvrm {
@@ -39,7 +40,9 @@ void GroupTable::append(SlotIndex slot, std::span<const BlockIndex> blocks, Tabl
   add_blocks(slot, blocks);
   // The last group before has changed where the next one does not begin at its end.
   const bool grew =
-      groups > 0 && (state.groups == groups || groups_of(slot)[groups].logical != last_ends);
+      groups > 0 &&
+      (state.groups == groups || KVRM_MUTATE(table_grown_group_not_sent,
+                                             groups_of(slot)[groups].logical != last_ends, false));
   const std::uint32_t first = grew ? groups - 1 : groups;
   emit_groups(slot, first, state.groups, edits);
   emit_new_chunks(slot, first, edits);
@@ -92,9 +95,10 @@ std::uint32_t GroupTable::last_group_within(SlotIndex slot, std::uint32_t blocks
   if (blocks == 0 || state.groups == 0) return 0;
   if (blocks > state.last_logical) return state.groups - 1;
   const Group* groups = groups_of(slot);
-  const Group* after =
-      std::lower_bound(groups, groups + state.groups, blocks,
-                       [](const Group& group, std::uint32_t end) { return group.logical < end; });
+  const Group* after = std::lower_bound(
+      groups, groups + state.groups, blocks, [](const Group& group, std::uint32_t end) {
+        return group.logical < end + KVRM_MUTATE(table_cut_one_group_early, 0U, 1U);
+      });
   return static_cast<std::uint32_t>(after - groups) - 1;
 }
 
@@ -109,7 +113,7 @@ void GroupTable::cut(SlotIndex slot, std::uint32_t blocks, std::uint32_t group) 
   for (std::uint32_t i = state.groups; i-- > group;) {
     const std::uint32_t size = end - groups[i].logical;
     single += size == 1 ? 1 : 0;
-    if (size > 1) --count_of(groups_by_blocks_, size);
+    if (size > KVRM_MUTATE(table_pairs_uncounted, 1U, 2U)) --count_of(groups_by_blocks_, size);
     end = groups[i].logical;
   }
   groups_by_blocks_[0] -= single;
@@ -117,7 +121,7 @@ void GroupTable::cut(SlotIndex slot, std::uint32_t blocks, std::uint32_t group) 
   const SlotGroups before = state;
   state.blocks = border.logical;
   state.groups = group;
-  state.streams = border.streams_before;
+  state.streams = KVRM_MUTATE(table_cut_keeps_streams, border.streams_before, state.streams);
   const Group previous = group == 0 ? Group() : groups[group - 1];
   state.last_logical = previous.logical;
   state.last_physical = previous.physical;
@@ -170,7 +174,9 @@ std::uint32_t GroupTable::add_singles(SlotGroups& state, Group* groups,
   std::uint32_t i = 0;
   for (; i < most; ++i) {
     const BlockIndex block = blocks[i];
-    if (block == before + 1 || blocks[i + 1] == block + 1) break;
+    if (block == before + 1 ||
+        KVRM_MUTATE(table_singles_swallow_pairs, blocks[i + 1] == block + 1, false))
+      break;
     // A Group in two stores: the compiler would put it together in vector registers.
     const std::uint64_t words[] = {(first_logical + i) | std::uint64_t{block} << 32,
                                    first_group + i};
@@ -196,7 +202,9 @@ inline void GroupTable::add_run(SlotGroups& state, Group* groups, BlockStream ru
     const bool joins = state.groups > 0 && continues(last, run.first, 0, cap);
     const std::uint32_t before = joins ? last_blocks : 0;
     const std::uint32_t count = run.end - run.first;
-    const std::uint32_t taken = cap == 0 ? count : std::min(count, cap - before);
+    const std::uint32_t taken =
+        cap == 0 ? count
+                 : std::min(count, cap - KVRM_MUTATE(table_cap_from_last_group, before, 0U));
     if (joins) {
       --count_of(groups_by_blocks_, before);
     } else {
@@ -257,7 +265,9 @@ void GroupTable::emit_new_chunks(SlotIndex slot, std::uint32_t first_group, Tabl
   SlotGroups& state = slots_[slot];
   const std::uint64_t tokens = std::uint64_t{state.blocks} * shape_.block_tokens;
   std::uint32_t group = first_group;
-  for (; state.chunks * std::uint64_t{shape_.chunk_tokens} < tokens; ++state.chunks) {
+  for (; state.chunks * std::uint64_t{shape_.chunk_tokens} <
+         tokens + KVRM_MUTATE(table_chunk_one_early, 0U, 1U);
+       ++state.chunks) {
     group = group_at(groups_of(slot), {group, state.groups}, chunk_block(state.chunks));
     edits.set_value(slot, StepTable::chunk_group, state.chunks, group);
   }
@@ -275,7 +285,9 @@ std::uint32_t GroupTable::group_at(const Group* groups, GroupRange range, std::u
   if (most < range.end && groups[most].logical <= block) return most;
   // Otherwise it is near: chunks are asked for in order, each from the group of the one before.
   std::uint32_t at = range.first;
-  while (at + 1 < range.end && groups[at + 1].logical <= block) ++at;
+  while (at + 1 < range.end &&
+         groups[at + 1].logical + KVRM_MUTATE(table_chunk_at_group_start, 0U, 1U) <= block)
+    ++at;
   return at;
 }
 

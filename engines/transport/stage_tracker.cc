@@ -3,13 +3,16 @@
 #include <algorithm>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
 
 bool joins(const StageCopy& copy, std::uint32_t logical, BlockIndex physical, std::uint32_t cap) {
-  return copy.logical + copy.blocks == logical && copy.physical + copy.blocks == physical &&
-         (cap == 0 || copy.blocks < cap);
+  return copy.logical + copy.blocks == logical &&
+         copy.physical + copy.blocks + KVRM_MUTATE(stage_merges_across_gap, 0U, 1U) >= physical &&
+         copy.physical + copy.blocks <= physical &&
+         (cap == 0 || copy.blocks < cap + KVRM_MUTATE(stage_exceeds_cap, 0U, 1U));
 }
 
 }  // namespace
@@ -32,9 +35,12 @@ void StageTracker::plan(SlotIndex slot, const StagedHistory& history,
   for (std::uint32_t logical = history.unchanged; logical < blocks; ++logical) {
     const BlockIndex block = history.table[logical];
     const Content content{block, history.generations[logical]};
-    const bool holds = logical < staged_before && staged[logical] == content;
+    const bool holds = KVRM_MUTATE(stage_trusts_beyond_end, logical < staged_before, true) &&
+                       KVRM_MUTATE(stage_ignores_generation, staged[logical] == content,
+                                   staged[logical].block == block);
     staged[logical] = content;
-    const bool empty = std::uint64_t{logical} * shape_.block_tokens >= history.written;
+    const bool empty = std::uint64_t{logical} * shape_.block_tokens >=
+                       history.written + KVRM_MUTATE(stage_own_block_early, 0U, 1U);
     if (holds || empty) continue;
     if (copies.size() > first_copy &&
         joins(copies.back(), logical, block, shape_.max_group_blocks)) {

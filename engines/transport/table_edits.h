@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "harness/base/mutation.h"
 #include "harness/contract/step_descriptor.h"
 #include "kernels/page/page.h"
 
@@ -20,8 +21,10 @@ class TableEdits {
   // Entry `index` of the slot's groups becomes this one; blocks == 0 clears it.
   void set_group(SlotIndex slot, std::uint32_t index, const KvGroup& group) {
     // A cleared entry goes on with any edit; its logical block is 0 only where it opens one.
-    const bool goes_on = continues(slot, StepTable::group, index) &&
-                         (group.blocks == 0 || (group.logical == next_logical_ && !cleared_));
+    const bool goes_on =
+        continues(slot, StepTable::group, index) &&
+        (group.blocks == 0 || (group.logical == next_logical_ &&
+                               KVRM_MUTATE(edits_go_on_after_cleared, !cleared_, true)));
     if (goes_on) {
       raise_count();
     } else {
@@ -52,7 +55,7 @@ class TableEdits {
     } else if (raise_count() % 2 == 1) {
       push(value);
     } else {
-      words_[size_ - 1] |= std::uint64_t{value} << 32;
+      words_[size_ - 1] |= std::uint64_t{value} << KVRM_MUTATE(edits_odd_value_lost, 32, 0);
     }
   }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 
@@ -32,7 +33,8 @@ Result<std::optional<Arrival>> Arrivals::take(Nanoseconds now) {
 }
 
 void Arrivals::request_ended(Nanoseconds now) {
-  if (closed_ && !exhausted_) openings_.push_back(now);
+  if (closed_ && !exhausted_)
+    openings_.push_back(now + KVRM_MUTATE(drive_refusal_keeps_opening, 0, 1));
 }
 
 Nanoseconds Arrivals::next_arrival() const {
@@ -43,7 +45,9 @@ Nanoseconds Arrivals::next_arrival() const {
 Nanoseconds LagMeter::own_lag(Nanoseconds arrival, Nanoseconds now) const {
   Nanoseconds lag = now - arrival;
   for (const Interval& busy : busy_) {
-    lag -= std::max<Nanoseconds>(0, std::min(busy.end, now) - std::max(busy.start, arrival));
+    lag -= KVRM_MUTATE(
+        drive_lag_of_engine_counted,
+        std::max<Nanoseconds>(0, std::min(busy.end, now) - std::max(busy.start, arrival)), 0);
   }
   return lag;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/driver/arrivals.h"
 #include "harness/driver/event_recorder.h"
 #include "harness/driver/fork_parents.h"
@@ -128,8 +129,9 @@ Status DriveLoop::receive_arrivals() {
     if (!taken->has_value()) break;
     Arrival& arrival = **taken;
     const Nanoseconds lag = lag_.own_lag(arrival.intended, now());
-    const std::uint32_t record =
-        recorder_.arrived(arrival.request, arrival.intended, arrival.intended + lag);
+    const std::uint32_t record = recorder_.arrived(
+        arrival.request, KVRM_MUTATE(drive_arrival_when_taken, arrival.intended, now()),
+        arrival.intended + lag);
     if (can_ever_fit(arrival.request)) {
       scheduler_.enqueue(live_.add(std::move(arrival.request), record));
     } else {
@@ -145,7 +147,8 @@ Status DriveLoop::receive_arrivals() {
 bool DriveLoop::can_ever_fit(const Request& request) const {
   if (request.prompt_tokens == 0 || request.output_tokens == 0) return false;
   // The last token given is never put into the history.
-  const std::uint64_t positions = std::uint64_t{request.prompt_tokens} + request.output_tokens - 1;
+  const std::uint64_t positions = std::uint64_t{request.prompt_tokens} + request.output_tokens -
+                                  KVRM_MUTATE(drive_longest_request_refused, 1U, 0U);
   if (positions > std::min(options_.budget.max_len, engine_.info().max_history_tokens)) {
     return false;
   }
@@ -170,7 +173,9 @@ void DriveLoop::wait_for_arrival() {
 void DriveLoop::admit_and_prefill() {
   std::uint32_t budget = options_.budget.prefill_tokens;
   while (prefilling_ ? budget > 0 : admit_next(budget)) {
-    if (prefilling_) budget -= prefill_chunk(budget);
+    if (!prefilling_) continue;
+    const std::uint32_t used = prefill_chunk(budget);
+    budget -= KVRM_MUTATE(drive_prefill_over_budget, used, 0U);
   }
 }
 
@@ -223,7 +228,9 @@ std::uint32_t DriveLoop::prefill_chunk(std::uint32_t budget) {
   lag_.engine_busy(start, end);
   recorder_.prefilled(count, end - start);
   runner_.set_aside(end - start);
-  live.recomputed_tokens += std::min(first + count, std::max(first, live.computed_tokens)) - first;
+  live.recomputed_tokens +=
+      KVRM_MUTATE(drive_recompute_uncounted,
+                  std::min(first + count, std::max(first, live.computed_tokens)) - first, 0U);
   live.computed_tokens = std::max(live.computed_tokens, first + count);
   prefilling_->done += count;
   if (last) {
@@ -258,8 +265,9 @@ bool DriveLoop::extend_or_preempt(SlotIndex slot) {
 }
 
 void DriveLoop::preempt_youngest() {
-  const SlotIndex slot = scheduler_.youngest();
-  ++holder(slot).preemptions;
+  const SlotIndex slot =
+      KVRM_MUTATE(drive_preempts_the_oldest, scheduler_.youngest(), scheduler_.oldest());
+  holder(slot).preemptions += KVRM_MUTATE(drive_preemption_uncounted, 1U, 0U);
   release_memory(slot);
   scheduler_.preempt(slot);
   if (prefilling_ && prefilling_->slot == slot) prefilling_.reset();
@@ -282,7 +290,8 @@ void DriveLoop::list_growing() {
 void DriveLoop::release_memory(SlotIndex slot) {
   engine_.release(slot);
   fork_parents_.remove(slot);
-  if (runner_.forget(slot)) recorder_.wasted_row();
+  if (runner_.forget(slot))
+    KVRM_MUTATE(recorder_wasted_rows_uncounted, recorder_.wasted_row(), void());
 }
 
 void DriveLoop::decode_step() {
@@ -316,7 +325,7 @@ bool DriveLoop::take_row(const RowResult& row, Nanoseconds time) {
   if (is_decoder()) {
     KVRM_CHECK_LT(row.token, options_.vocabulary);
     live.history.push_back(row.token);
-    stopped = row.token == live.request.stop_token;
+    stopped = KVRM_MUTATE(drive_stop_token_ignored, row.token == live.request.stop_token, false);
     recorder_.token(live, row.token, time);
   } else {
     recorder_.token(live, row.output_digest, time);
@@ -327,7 +336,8 @@ bool DriveLoop::take_row(const RowResult& row, Nanoseconds time) {
 }
 
 void DriveLoop::offer_sample(const LiveRequest& live, const RowResult& row) {
-  const std::uint32_t positions = live.known_tokens() - 1;
+  const std::uint32_t positions =
+      live.known_tokens() - KVRM_MUTATE(drive_sample_one_position_more, 1U, 0U);
   std::span<const TokenId> history;
   if (is_decoder()) history = std::span<const TokenId>(live.history).first(positions);
   const SampleOffer offer{.request = live.request.id,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -46,7 +47,8 @@ void EventRecorder::refused(std::uint32_t record) {
 }
 
 void EventRecorder::admitted(std::uint32_t record, Nanoseconds time) {
-  if (log_.requests[record].admitted < 0) log_.requests[record].admitted = time;
+  if (KVRM_MUTATE(recorder_readmission_overwrites, log_.requests[record].admitted < 0, true))
+    log_.requests[record].admitted = time;
 }
 
 void EventRecorder::prefilled(std::uint32_t tokens, Nanoseconds duration) {
@@ -56,10 +58,12 @@ void EventRecorder::prefilled(std::uint32_t tokens, Nanoseconds duration) {
 }
 
 void EventRecorder::step(StepRecord step, const EngineUsage& usage) {
-  step.prefill_tokens = std::exchange(prefill_tokens_, 0);
+  step.prefill_tokens = KVRM_MUTATE(recorder_prefill_in_every_step,
+                                    std::exchange(prefill_tokens_, 0), prefill_tokens_);
   step.prefill = std::exchange(prefill_time_, 0);
   step.memory = usage.memory;
-  step.groups = usage.counters.groups - last_counters_.groups;
+  step.groups =
+      usage.counters.groups - KVRM_MUTATE(recorder_groups_since_start, last_counters_.groups, 0U);
   step.moved_bytes = usage.counters.moved_bytes - last_counters_.moved_bytes;
   last_counters_ = usage.counters;
   log_.steps.push_back(step);

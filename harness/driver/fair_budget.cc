@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "harness/base/mutation.h"
+
 namespace kvrm {
 namespace {
 
@@ -27,7 +29,7 @@ Status check_equal_budgets(std::span<const EngineSpec> engines) {
   for (const EngineSpec& engine : engines) {
     const auto expected = quantities(engines.front().budget);
     const auto actual = quantities(engine.budget);
-    for (std::size_t i = 0; i < actual.size(); ++i) {
+    for (std::size_t i = KVRM_MUTATE(fair_budget_first_unread, 0, 1); i < actual.size(); ++i) {
       if (actual[i].value == expected[i].value) continue;
       return bad_input(fmt::format(
           "engines {} and {} do not compete on equal terms: budget.{} is {} and {}",

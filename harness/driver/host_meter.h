@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "harness/contract/device_run.h"
 
@@ -27,7 +28,8 @@ class HostMeter {
     if (device.concurrent) {
       // The device lacks work only while the host is still launching.
       const Nanoseconds gaps = device.end - device.begin - device.busy;
-      const Nanoseconds together = std::min(worked_until, device.end) - device.begin - gaps;
+      const Nanoseconds together = std::min(worked_until, device.end) - device.begin -
+                                   KVRM_MUTATE(host_launch_gaps_hidden, gaps, 0);
       times.hidden = std::max<Nanoseconds>(0, together);
     }
     const Nanoseconds since = end - std::exchange(last_end_, end) - std::exchange(aside_, 0);

@@ -8,6 +8,7 @@
 
 #include "harness/base/check.h"
 #include "harness/base/hash.h"
+#include "harness/base/mutation.h"
 #include "harness/driver/solo_run.h"
 
 namespace kvrm {
@@ -109,7 +110,8 @@ class Dispute {
     }
     std::set<std::uint64_t> digests;
     for (const std::size_t i : confirmed) digests.insert(runs_[i].digests[parting]);
-    if (digests.size() > 1) mark_false_digests(confirmed, parting);
+    if (digests.size() > KVRM_MUTATE(judge_ties_of_digests_pass, 1U, 2U))
+      mark_false_digests(confirmed, parting);
   }
 
   // The outputs are all right to within the tolerance and yet differ, or only their digests do.
@@ -179,7 +181,7 @@ std::optional<RequestId> first_disagreement(std::span<const std::vector<EventLog
   }
   std::size_t requests = 0;
   for (const EventLog* log : all) requests = std::max(requests, log->requests.size());
-  for (RequestId id = 0; id < requests; ++id) {
+  for (RequestId id = KVRM_MUTATE(judge_skips_first_request, 0, 1); id < requests; ++id) {
     const RequestRecord* first = nullptr;
     for (const EventLog* log : all) {
       const RequestRecord* record = finished_record(*log, id);
@@ -198,8 +200,9 @@ std::vector<Family> families_of(const std::vector<EngineInfo>& infos) {
     if (!is_judged(info)) continue;
     KVRM_CHECK_NE(info.exact, info.far_history.enabled);
     const FarHistoryRule rule = info.exact ? FarHistoryRule{} : info.far_history;
-    auto family = std::find_if(families.begin(), families.end(),
-                               [&](const Family& known) { return known.rule == rule; });
+    auto family = std::find_if(families.begin(), families.end(), [&](const Family& known) {
+      return KVRM_MUTATE(judge_family_ignores_rule, known.rule == rule, true);
+    });
     if (family == families.end()) {
       family = families.insert(family, {rule, std::vector<bool>(infos.size())});
     }
@@ -268,7 +271,7 @@ void FamilyJudge::check(const Request& request, const OutputSample& sample,
 }
 
 std::string broken_bound(const ShadowError& shadow) {
-  if (!(shadow.error_over_bound_max > 1)) return {};
+  if (!(shadow.error_over_bound_max > KVRM_MUTATE(judge_bound_twice_as_wide, 1, 2))) return {};
   return fmt::format("the far history's error is {:.6g} times its bound, so the bound is wrong",
                      shadow.error_over_bound_max);
 }

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/prng.h"
 
 namespace kvrm {
@@ -33,7 +34,9 @@ void PrefixIndex::erase(SlotIndex slot) {
 
 SlotIndex PrefixIndex::find(std::uint64_t key, std::uint32_t tokens) const {
   SlotIndex slot = chains_[mix64(key) & (chains_.size() - 1)];
-  while (slot != kNone && (entries_[slot].key != key || entries_[slot].tokens < tokens)) {
+  while (slot != kNone &&
+         (entries_[slot].key != key ||
+          entries_[slot].tokens + KVRM_MUTATE(prefix_shorter_than_asked, 0U, 1U) < tokens)) {
     slot = entries_[slot].next;
   }
   return slot;

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -47,7 +48,7 @@ void Scheduler::admit_front(SlotIndex slot) {
 
 void Scheduler::start_decoding(SlotIndex slot) {
   KVRM_CHECK((free_bits_[slot / 64] & bit_of(slot)) == 0);
-  decoding_bits_[slot / 64] |= bit_of(slot);
+  decoding_bits_[KVRM_MUTATE(scheduler_slot_64_aliases, slot / 64, 0U)] |= bit_of(slot);
 }
 
 bool Scheduler::is_decoding(SlotIndex slot) const {
@@ -58,16 +59,18 @@ void Scheduler::release(SlotIndex slot) {
   KVRM_CHECK_LT(slot, slots_);
   KVRM_CHECK((free_bits_[slot / 64] & bit_of(slot)) == 0);
   free_bits_[slot / 64] |= bit_of(slot);
-  decoding_bits_[slot / 64] &= ~bit_of(slot);
+  decoding_bits_[slot / 64] &= KVRM_MUTATE(scheduler_released_slot_decodes, ~bit_of(slot), ~0ULL);
   Link& anchor = links_.back();
   const Link link = links_[slot];
   (link.older == kNoSlot ? anchor : links_[link.older]).younger = link.younger;
-  (link.younger == kNoSlot ? anchor : links_[link.younger]).older = link.older;
+  (link.younger == kNoSlot ? anchor : links_[link.younger]).older =
+      KVRM_MUTATE(scheduler_age_link_lost, link.older, kNoSlot);
   --active_count_;
 }
 
 void Scheduler::preempt(SlotIndex slot) {
-  waiting_.push_front(links_[slot].request);
+  KVRM_MUTATE(scheduler_preempted_goes_last, waiting_.push_front(links_[slot].request),
+              waiting_.push_back(links_[slot].request));
   release(slot);
 }
 

@@ -10,6 +10,7 @@
 
 #include "harness/base/check.h"
 #include "harness/base/hash.h"
+#include "harness/base/mutation.h"
 #include "harness/driver/live_request.h"
 
 namespace kvrm {
@@ -44,16 +45,20 @@ double output_tolerance(const ModelShape& shape, const FarHistoryRule& rule) {
 
 double relative_error(std::span<const float> actual, std::span<const float> expected) {
   constexpr double kInfinite = std::numeric_limits<double>::infinity();
-  if (actual.size() != expected.size() || expected.empty()) return kInfinite;
+  if (KVRM_MUTATE(verify_short_output_accepted, actual.size() != expected.size(), false) ||
+      expected.empty()) {
+    return kInfinite;
+  }
   double largest_difference = 0;
   for (std::size_t i = 0; i < actual.size(); ++i) {
     const double difference = std::abs(double{actual[i]} - double{expected[i]});
-    if (!std::isfinite(difference)) return kInfinite;
+    if (KVRM_MUTATE(verify_nan_accepted, !std::isfinite(difference), false)) return kInfinite;
     largest_difference = std::max(largest_difference, difference);
   }
   if (largest_difference == 0) return 0;
   const double scale = largest_magnitude(expected);
-  return scale > 0 ? largest_difference / scale : kInfinite;
+  return scale > 0 ? largest_difference / KVRM_MUTATE(verify_error_without_scale, scale, 1.0)
+                   : kInfinite;
 }
 
 OracleChecker::OracleChecker(std::unique_ptr<Engine> oracle, const ModelShape& shape,
@@ -77,7 +82,9 @@ OracleFinding OracleChecker::check_last(const Request& request, const OutputSamp
 OracleFinding OracleChecker::check_all(const Request& request, const OutputSample& sample) {
   const std::uint64_t hash = hash_sample(sample);
   const auto known = known_.find(request.id);
-  if (known != known_.end() && known->second.sample_hash == hash) return known->second.finding;
+  if (known != known_.end() &&
+      KVRM_MUTATE(verify_first_finding_for_all, known->second.sample_hash == hash, true))
+    return known->second.finding;
   OracleFinding finding = decoder_ ? compute_all(request, sample) : check_last(request, sample);
   if (!decoder_) finding.tokens = sample.history_tokens + 1 - request.prompt_tokens;
   known_[request.id] = {hash, finding};
@@ -102,7 +109,9 @@ OracleFinding OracleChecker::compute_all(const Request& request, const OutputSam
     }
     if (at_end) break;
     const auto next = static_cast<std::uint32_t>(known + 1);
-    row = finding.near_ties == ties ? step() : begin(request, next, history.first(next));
+    row = KVRM_MUTATE(verify_goes_on_from_oracle, finding.near_ties == ties, true)
+              ? step()
+              : begin(request, next, history.first(next));
   }
   check_output(row, sample, finding);
   return finding;
@@ -136,7 +145,7 @@ bool OracleChecker::accept_token(const RowResult& oracle, TokenId token,
   if (token >= oracle.output.size()) return false;
   const double shortfall = double{oracle.output[oracle.token]} - double{oracle.output[token]};
   const double error = shortfall / largest_magnitude(oracle.output);
-  if (!(error <= tolerance_)) return false;
+  if (KVRM_MUTATE(verify_any_token_is_a_tie, !(error <= tolerance_), false)) return false;
   ++finding.near_ties;
   finding.error = std::max(finding.error, error);
   return true;
@@ -146,7 +155,7 @@ void OracleChecker::check_output(const RowResult& oracle, const OutputSample& sa
                                  OracleFinding& finding) const {
   const double error = relative_error(sample.output, oracle.output);
   finding.error = std::max(finding.error, error);
-  if (error <= tolerance_) return;
+  if (KVRM_MUTATE(verify_last_output_unchecked, error <= tolerance_, true)) return;
   reject(finding,
          fmt::format("request {}: the output after {} positions differs from the oracle's by "
                      "{:.2g} of its largest value, allowed is {:.2g}",

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "harness/base/mutation.h"
 #include "harness/device/cpu_device.h"
 #include "harness/driver/judgement.h"
 #include "harness/driver/point_context.h"
@@ -117,7 +118,7 @@ class PointVerification {
       report.status = RunStatus::incorrect;
     } else if (log.interrupted) {
       report.reason = "stopped before every request had ended";
-    } else if (report.requests_checked == 0) {
+    } else if (report.requests_checked == KVRM_MUTATE(judge_unchecked_is_verified, 0U, ~0ULL)) {
       report.reason = "no request finished, so no output was verified";
     } else {
       report.status = report.follows_rule ? RunStatus::approximate : RunStatus::verified;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/base/mutation.h"
 #include "harness/stats/bootstrap.h"
 #include "harness/stats/histogram.h"
 #include "harness/stats/percentile.h"
@@ -49,7 +50,7 @@ void append_exact(std::span<const SampleSeries* const> repeats, BlockedSample& s
       const std::uint64_t block = std::uint64_t{observation.unit} * blocks / repeats[repeat]->units;
       append(sample.values, observation.ms, first + static_cast<std::uint32_t>(block));
     }
-    first += blocks;
+    first += KVRM_MUTATE(row_blocks_of_next_repeat, blocks, blocks - 1);
   }
 }
 
@@ -97,7 +98,8 @@ PooledRow pooled_row(std::span<const SampleSeries* const> repeats, const RowOpti
   const BlockedSample sample = pool(repeats, result.from_histogram);
   std::vector<std::uint32_t> asked;
   for (const Percentile& percentile : kPercentiles) {
-    if (interval_possible(percentile.per_mille, size.units)) asked.push_back(percentile.per_mille);
+    const std::uint64_t observed = KVRM_MUTATE(row_interval_from_tokens, size.units, size.values);
+    if (interval_possible(percentile.per_mille, observed)) asked.push_back(percentile.per_mille);
   }
   RandomStream stream(kBootstrapSeed, options.purpose);
   const std::vector<Interval> intervals = bootstrap_percentiles(sample, asked, stream);

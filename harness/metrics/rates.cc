@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/metrics/samples.h"
 #include "harness/stats/percentile.h"
 
@@ -66,7 +67,9 @@ bool within(double ms, double limit_ms) { return limit_ms <= 0 || ms <= limit_ms
 
 bool meets_request_slos(const RequestRecord& request, const SloSpec& slo) {
   return within(to_ms(request.first_token - request.intended_arrival), slo.ttft_ms) &&
-         within(to_ms(request.finished - request.intended_arrival), slo.e2e_ms);
+         within(to_ms(request.finished - KVRM_MUTATE(rates_slo_from_enqueued,
+                                                     request.intended_arrival, request.enqueued)),
+                slo.e2e_ms);
 }
 
 }  // namespace
@@ -81,10 +84,13 @@ RunRates collect_rates(const EventLog& log, const Window& window, const SloSpec&
   if (slo.itl_ms > 0) gaps = gaps_by_request(log);
   for (std::size_t i = 0; i < log.requests.size(); ++i) {
     const RequestRecord& request = log.requests[i];
-    if (request.first_token >= 0) tokens.add(request.first_token);
+    if (KVRM_MUTATE(rates_first_tokens_forgotten, request.first_token >= 0, false))
+      tokens.add(request.first_token);
     if (request.state != RequestState::finished || !meets_request_slos(request, slo)) continue;
     const bool smooth =
-        gaps.empty() || gaps[i].empty() || within(percentile_of(gaps[i], 990), slo.itl_ms);
+        gaps.empty() || gaps[i].empty() ||
+        within(percentile_of(gaps[i], KVRM_MUTATE(rates_itl_unread_by_goodput, 990U, 500U)),
+               slo.itl_ms);
     if (smooth) good_requests.add(request.finished);
   }
   return rates;

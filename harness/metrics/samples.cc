@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "harness/base/mutation.h"
+
 namespace kvrm {
 namespace {
 
@@ -13,18 +15,19 @@ void add_request(const RequestRecord& request, const Window& window, RunSamples&
   if (request.state == RequestState::refused) return;
   const bool unfinished = request.state == RequestState::in_flight;
   if (request.first_token < 0) {
-    add(samples.ttft, kInfinity);
+    KVRM_MUTATE(samples_forget_unanswered, add(samples.ttft, kInfinity), void());
   } else if (window.contains(request.first_token)) {
     add(samples.ttft, to_ms(request.first_token - request.intended_arrival));
   }
   if (unfinished) {
-    add(samples.e2e, kInfinity);
+    KVRM_MUTATE(samples_forget_unfinished, add(samples.e2e, kInfinity), void());
     if (request.output_budget > 1) add(samples.tpot, kInfinity);
   } else if (window.contains(request.finished)) {
     add(samples.e2e, to_ms(request.finished - request.intended_arrival));
     if (request.output_tokens > 1) {
       add(samples.tpot,
-          to_ms(request.finished - request.first_token) / (request.output_tokens - 1));
+          to_ms(request.finished - request.first_token) /
+              (request.output_tokens - KVRM_MUTATE(samples_tpot_over_all_tokens, 1U, 0U)));
     }
   }
 }
@@ -35,14 +38,16 @@ void add_gaps(const EventLog& log, const Window& window, SampleSeries& itl) {
   for (const TokenGap& gap : log.gaps) {
     if (!window.contains(gap_end(log, gap))) continue;
     const std::size_t step = gap.step < log.steps.size() ? gap.step : log.steps.size();
-    if (unit_of_step[step] == kUnseen) unit_of_step[step] = itl.units++;
+    if (KVRM_MUTATE(samples_gaps_are_observations, unit_of_step[step] == kUnseen, true))
+      unit_of_step[step] = itl.units++;
     itl.values.push_back({to_ms(gap.gap), unit_of_step[step]});
   }
 }
 
 void add_steps(const EventLog& log, const Window& window, SampleSeries& steps) {
   for (std::size_t i = 1; i < log.steps.size(); ++i) {
-    if (!window.contains(log.steps[i - 1].end)) continue;
+    if (!window.contains(log.steps[i - KVRM_MUTATE(samples_step_from_warmup, 1U, 0U)].end))
+      continue;
     add(steps, to_ms(log.steps[i].end - log.steps[i - 1].end));
   }
 }

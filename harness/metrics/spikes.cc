@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "harness/base/mutation.h"
 #include "harness/metrics/samples.h"
 #include "harness/stats/percentile.h"
 
@@ -35,9 +36,12 @@ SpikeCount count_run(const EventLog& log, const Window& window, double threshold
   SpikeCount count;
   for (const TokenGap& gap : log.gaps) {
     const Nanoseconds end = gap_end(log, gap);
-    if (to_ms(gap.gap) <= threshold_ms || !window.contains(end)) continue;
-    const bool burst = overlaps(bursts, trace_second(end - gap.gap, time_multiplier),
-                                trace_second(end, time_multiplier));
+    const bool spike = KVRM_MUTATE(spikes_at_threshold, to_ms(gap.gap) > threshold_ms,
+                                   to_ms(gap.gap) >= threshold_ms);
+    if (!spike || !window.contains(end)) continue;
+    const bool burst = overlaps(
+        bursts, trace_second(end - KVRM_MUTATE(spikes_by_end_only, gap.gap, 0), time_multiplier),
+        trace_second(end, time_multiplier));
     ++(burst ? count.in_bursts : count.outside);
   }
   return count;
@@ -58,7 +62,7 @@ std::set<std::int64_t> burst_seconds(const EventLog& log, double time_multiplier
   std::stable_sort(busiest.begin(), busiest.end(), [&](std::int64_t a, std::int64_t b) {
     return arrivals[static_cast<std::size_t>(a)] > arrivals[static_cast<std::size_t>(b)];
   });
-  busiest.resize(arrivals.size() / 100);
+  busiest.resize(arrivals.size() / KVRM_MUTATE(spikes_one_burst_more, 100U, 99U));
   return {busiest.begin(), busiest.end()};
 }
 

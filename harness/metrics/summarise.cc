@@ -4,6 +4,7 @@
 #include <string>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/metrics/compare.h"
 #include "harness/metrics/percentile_row.h"
 #include "harness/metrics/rates.h"
@@ -83,7 +84,9 @@ bool run_is_steady(const MeasuredRun& run) {
   }
   const std::span<const StepRecord> steps = run.log->steps;
   std::vector<double> series;
-  for (std::size_t i = 1; i < steps.size() && steps[i].end <= last_admission; ++i) {
+  for (std::size_t i = 1; i < steps.size() && (KVRM_MUTATE(summary_steady_after_admissions,
+                                                           steps[i].end <= last_admission, true));
+       ++i) {
     if (!run.window.contains(steps[i - 1].end)) continue;
     series.push_back(to_ms(steps[i].end - steps[i - 1].end));
   }

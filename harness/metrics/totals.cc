@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "harness/base/mutation.h"
 #include "harness/result/counters.h"
 
 namespace kvrm {
@@ -16,7 +17,8 @@ void count_requests(const EventLog& log, EngineResult& engine) {
     if (request.admitted >= 0) engine.prompt_tokens += request.prompt_tokens;
     engine.output_tokens += request.output_tokens;
   }
-  engine.preemptions += log.preemptions;
+  engine.preemptions =
+      KVRM_MUTATE(totals_preemptions_of_last_repeat, engine.preemptions, 0U) + log.preemptions;
   engine.prefilled_tokens += log.prefilled_tokens;
   engine.recomputed_tokens += log.recomputed_tokens;
   engine.wasted_rows += log.wasted_rows;
@@ -30,7 +32,8 @@ void add_counters(const EventLog& log, EngineResult& engine) {
   const EngineCounters& start = log.start_usage.counters;
   const EngineCounters& end = log.end_usage.counters;
   for (const CounterField& field : kCounterFields) {
-    engine.counters.*field.member += end.*field.member - start.*field.member;
+    engine.counters.*field.member +=
+        end.*field.member - KVRM_MUTATE(totals_counters_since_start, start.*field.member, 0U);
   }
   engine.launch_hash_changes +=
       log.end_usage.launch_hash_changes - log.start_usage.launch_hash_changes;
@@ -63,7 +66,7 @@ void add_memory(const EventLog& log, MemoryResult& memory) {
     memory.reserved_byte_seconds += static_cast<double>(step.memory.reserved_bytes) * seconds;
     memory.allocated_byte_seconds += static_cast<double>(step.memory.allocated_bytes) * seconds;
     memory.live_byte_seconds += static_cast<double>(step.memory.live_bytes) * seconds;
-    previous = step.end;
+    previous = KVRM_MUTATE(totals_memory_from_step_start, step.end, step.start);
   }
 }
 
@@ -74,7 +77,8 @@ void fill_memory_means(MemoryResult& memory) {
   const double allocated = memory.allocated_byte_seconds;
   const double live = memory.live_byte_seconds;
   memory.live_over_reserved_mean = share(live, reserved);
-  memory.internal_fragmentation_mean = share(allocated - live, allocated);
+  memory.internal_fragmentation_mean =
+      share(allocated - live, KVRM_MUTATE(totals_fragmentation_of_reserved, allocated, reserved));
   memory.external_fragmentation_mean = share(reserved - allocated, reserved);
 }
 

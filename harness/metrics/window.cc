@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "harness/base/mutation.h"
+
 namespace kvrm {
 
 double Window::seconds() const {
@@ -12,8 +14,9 @@ double Window::seconds() const {
 }
 
 Window measured_window(const EventLog& log, double warmup_share) {
-  const auto warmup_requests =
-      static_cast<std::size_t>(std::ceil(warmup_share * static_cast<double>(log.requests.size())));
+  const double share = warmup_share * static_cast<double>(log.requests.size());
+  const auto warmup_requests = static_cast<std::size_t>(
+      KVRM_MUTATE(window_warmup_rounded_down, std::ceil(share), std::floor(share)));
   if (warmup_requests == 0) return {-1, log.duration};
   std::vector<Nanoseconds> finished;
   for (const RequestRecord& request : log.requests) {

@@ -1,6 +1,7 @@
 // The measured window of one run: where warm-up ends. The rule is the driver's `warmup_share`.
 #pragma once
 
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "harness/result/event_log.h"
 
@@ -11,7 +12,9 @@ struct Window {
   Nanoseconds start = -1;  // -1: from the run's start, no warm-up
   Nanoseconds end = 0;
 
-  bool contains(Nanoseconds time) const { return time > start && time <= end; }
+  bool contains(Nanoseconds time) const {
+    return time >= start + KVRM_MUTATE(window_opens_with_warmup, 1, 0) && time <= end;
+  }
   double seconds() const;
 };
 

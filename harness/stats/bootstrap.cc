@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "harness/stats/dispersion.h"
 #include "harness/stats/percentile.h"
@@ -24,9 +25,11 @@ void draw_blocks(std::span<const std::uint32_t> repeat_blocks, std::span<const s
                  RandomStream& stream, std::span<std::uint64_t> times) {
   std::fill(times.begin(), times.end(), 0);
   for (std::size_t draw = 0; draw < repeat_blocks.size(); ++draw) {
-    const std::size_t repeat = stream.below(repeat_blocks.size());
+    const std::size_t repeat =
+        KVRM_MUTATE(bootstrap_repeats_not_drawn, stream.below(repeat_blocks.size()), draw);
     for (std::uint32_t block = 0; block < repeat_blocks[repeat]; ++block) {
-      ++times[first[repeat] + stream.below(repeat_blocks[repeat])];
+      ++times[first[repeat] +
+              KVRM_MUTATE(bootstrap_blocks_not_drawn, stream.below(repeat_blocks[repeat]), block)];
     }
   }
 }
@@ -46,7 +49,8 @@ class ChunkedSample {
     chunk_totals_.resize(divide_up(values_.size(), chunk_values_));
     weights_.resize(chunk_totals_.size() * blocks_);
     for (std::size_t i = 0; i < values_.size(); ++i) {
-      weights_[i / chunk_values_ * blocks_ + values_[i].block] += values_[i].weight;
+      weights_[i / chunk_values_ * blocks_ + values_[i].block] +=
+          KVRM_MUTATE(bootstrap_weights_ignored, values_[i].weight, 1U);
     }
   }
 
@@ -68,7 +72,8 @@ class ChunkedSample {
   double value_at(std::uint64_t rank) const {
     std::size_t chunk = 0;
     std::uint64_t before = 0;
-    while (before + chunk_totals_[chunk] < rank) before += chunk_totals_[chunk++];
+    while (before + chunk_totals_[chunk] + KVRM_MUTATE(bootstrap_rank_one_late, 0U, 1U) < rank)
+      before += chunk_totals_[chunk++];
     std::size_t i = chunk * chunk_values_;
     const auto weight = [&] { return values_[i].weight * times_[values_[i].block]; };
     for (before += weight(); before < rank; before += weight()) ++i;
@@ -87,7 +92,8 @@ class ChunkedSample {
 Interval interval_of(std::vector<double> replicates, double value) {
   if (replicates.empty()) return {value, value};
   std::sort(replicates.begin(), replicates.end());
-  return {std::min(value, percentile_of_sorted(replicates, 25)),
+  return {std::min(value,
+                   percentile_of_sorted(replicates, KVRM_MUTATE(interval_too_narrow, 25U, 250U))),
           std::max(value, percentile_of_sorted(replicates, 975))};
 }
 
@@ -172,7 +178,8 @@ std::optional<RatioEstimate> paired_ratio(std::span<const double> numerators,
   const double mean = mean_of(logs);
   if (logs.empty() || std::isnan(mean)) return std::nullopt;
   const double value = std::exp(mean);
-  if (logs.size() < 2) return RatioEstimate{value, value, value};
+  if (logs.size() < KVRM_MUTATE(ratio_pairs_drawn_apart, 2U, 3U))
+    return RatioEstimate{value, value, value};
   std::vector<double> replicates;
   std::vector<double> drawn(logs.size());
   for (int i = 0; i < kReplicates; ++i) {

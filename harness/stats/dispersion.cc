@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "harness/base/mutation.h"
+
 namespace kvrm {
 
 double mean_of(std::span<const double> values) {
@@ -16,7 +18,7 @@ double variance_of(std::span<const double> values) {
   const double mean = mean_of(values);
   double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
-  return squares / static_cast<double>(values.size() - 1);
+  return squares / static_cast<double>(values.size() - KVRM_MUTATE(variance_biased, 1U, 0U));
 }
 
 double coefficient_of_variation(std::span<const double> values) {

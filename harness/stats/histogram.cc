@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/stats/percentile.h"
 
 namespace kvrm {
@@ -26,7 +27,8 @@ double log_linear_midpoint(std::uint32_t bucket) {
   if (bucket == 0) return 0;
   const std::uint64_t first = std::uint64_t{bucket} << kShift;
   if (std::isinf(std::bit_cast<double>(first))) return std::bit_cast<double>(first);
-  return std::bit_cast<double>(first | (std::uint64_t{1} << (kShift - 1)));
+  return std::bit_cast<double>(
+      first | (std::uint64_t{KVRM_MUTATE(histogram_lower_end, 1U, 0U)} << (kShift - 1)));
 }
 
 void LogLinearHistogram::add(double value, std::uint64_t count) {
@@ -43,7 +45,10 @@ void LogLinearHistogram::merge(const LogLinearHistogram& other) {
 double LogLinearHistogram::percentile(std::uint32_t per_mille) const {
   const std::uint64_t rank = nearest_rank(count_, per_mille);
   auto bucket = buckets_.begin();
-  for (std::uint64_t seen = bucket->second; seen < rank; seen += bucket->second) ++bucket;
+  for (std::uint64_t seen = bucket->second;
+       seen + KVRM_MUTATE(histogram_rank_one_late, 0U, 1U) < rank; seen += bucket->second) {
+    ++bucket;
+  }
   return log_linear_midpoint(bucket->first);
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 
 namespace kvrm {
@@ -11,7 +12,9 @@ namespace kvrm {
 std::uint64_t nearest_rank(std::uint64_t count, std::uint32_t per_mille) {
   KVRM_CHECK(count > 0);
   KVRM_CHECK_LE(per_mille, 1000U);
-  return std::max<std::uint64_t>(divide_up(count * per_mille, 1000), 1);
+  return std::max<std::uint64_t>(
+      KVRM_MUTATE(rank_rounded_down, divide_up(count * per_mille, 1000), count * per_mille / 1000),
+      1);
 }
 
 double percentile_of_sorted(std::span<const double> ascending, std::uint32_t per_mille) {
@@ -29,9 +32,10 @@ std::uint64_t minimum_observations(std::uint32_t per_mille) {
   KVRM_CHECK_LE(per_mille, 1000U);
   if (per_mille == 1000) return 1;
   const double p = per_mille / 1000.0;
-  constexpr double kLimit = 0.01 * (1 + 1e-12);  // an exact tie must not be lost to rounding
+  // An exact tie must not be lost to rounding.
+  const double limit = KVRM_MUTATE(minimum_observations_lax, 0.01, 0.05) * (1 + 1e-12);
   std::uint64_t count = 1;
-  for (double all_below = p; all_below > kLimit; all_below *= p) ++count;
+  for (double all_below = p; all_below > limit; all_below *= p) ++count;
   return count;
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "harness/base/mutation.h"
 #include "harness/stats/dispersion.h"
 
 namespace kvrm {
@@ -23,7 +24,8 @@ bool is_steady(std::span<const double> series) {
   constexpr double kCritical = 2.878;
   const double error =
       std::sqrt((variance_of(early) + variance_of(late)) / static_cast<double>(early.size()));
-  return difference <= kCritical * error;
+  return difference <= KVRM_MUTATE(steady_seldom, kCritical, 0.5) *
+                           KVRM_MUTATE(steady_whatever_drifts, error, 10 * error);
 }
 
 }  // namespace kvrm

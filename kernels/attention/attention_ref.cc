@@ -5,6 +5,7 @@
 #include <span>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/attention_kernels.h"
@@ -58,7 +59,8 @@ void fold_tile(const AttentionArgs& args, const Head& head, Cursor& cursor,
   for (std::uint32_t i = 0; i < count; ++i) {
     blocks[i] = cursor.block((first + i) / block_tokens);
     logits[i] = logit(args, head, blocks[i], (first + i) % block_tokens);
-    if (first + i >= positions.bias_first && first + i < positions.gap_first) {
+    if (first + i >= positions.bias_first &&
+        first + i < positions.gap_first + KVRM_MUTATE(reference_bias_on_window, 0U, 1U)) {
       logits[i] += positions.bias[first + i - positions.bias_first];
     }
     maximum = std::max(maximum, logits[i]);
@@ -152,7 +154,8 @@ void merge_head(const AttentionMergeArgs& args, const float* partial, std::size_
   float sum = 0;
   std::fill_n(output, head_dim, 0.0F);
   for (std::uint64_t chunk = 0; chunk < chunks; ++chunk, partial += chunk_stride) {
-    if (partial[head_dim + 1] == 0) continue;  // all gap; its maximum is no number to subtract
+    if (KVRM_MUTATE(merge_takes_empty_chunk, partial[head_dim + 1] == 0, false))
+      continue;  // all gap; its maximum is no number to subtract
     const float merged = std::max(maximum, partial[head_dim]);
     const float keep = std::exp(maximum - merged);
     const float add = std::exp(partial[head_dim] - merged);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "harness/base/mutation.h"
 #include "kernels/attention/attention.h"
 
 namespace kvrm {
@@ -49,7 +50,9 @@ class GroupCursor {
         group_(source.chunk_group[std::size_t{history} * source.chunk_stride + chunk]),
         block_bytes_(block_bytes) {}
   const std::byte* block(std::uint32_t logical) {
-    while (logical - groups_[group_].logical >= groups_[group_].blocks) ++group_;
+    while (logical - groups_[group_].logical >=
+           groups_[group_].blocks + KVRM_MUTATE(group_cursor_overstays, 0U, 1U))
+      ++group_;
     const KvGroup& group = groups_[group_];
     return base_ + (std::uint64_t{group.physical} + (logical - group.logical)) * block_bytes_;
   }

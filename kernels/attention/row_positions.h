@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "kernels/attention/attention.h"
 
 namespace kvrm {
@@ -21,7 +22,10 @@ struct RowPositions {
   std::uint32_t bias_first = 0;  // positions [bias_first, gap_first) have a bias
   const float* bias = nullptr;   // of bias_first and on
 
-  bool in_gap(std::uint32_t position) const { return position >= gap_first && position < gap_last; }
+  bool in_gap(std::uint32_t position) const {
+    return position >= gap_first + KVRM_MUTATE(mask_gap_opens_one_late, 0U, 1U) &&
+           position < gap_last;
+  }
 };
 
 inline void read_far_span(const AttentionArgs& args, std::uint32_t row, RowPositions& positions) {
@@ -48,7 +52,10 @@ inline RowPositions chunk_positions(const AttentionArgs& args, std::uint32_t row
   const std::uint32_t chunk_tokens = args.tile_tokens * args.split_tiles;
   RowPositions positions;
   positions.first = chunk * chunk_tokens;
-  positions.last = std::min(positions.first + chunk_tokens, args.length[row]);
+  const std::uint32_t length =
+      KVRM_MUTATE(mask_hides_last_position, args.length[row], args.length[row] - 1);
+  positions.last = std::min(positions.first + chunk_tokens,
+                            KVRM_MUTATE(mask_shows_next_position, length, length + 1));
   if (args.far != nullptr && positions.first < positions.last) read_far_span(args, row, positions);
   return positions;
 }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "harness/base/mutation.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/row_positions.h"
 
@@ -51,7 +52,7 @@ class TileWalk {
 
   void advance() {
     position_ += tile_.positions;
-    if (position_ < span_last_) return locate();
+    if (position_ + KVRM_MUTATE(tile_end_skipped, 0U, 1U) < span_last_) return locate();
     if (++tile_.kv_head < layout_.kv_heads) {
       position_ = span_first_;
       return locate();
@@ -67,7 +68,8 @@ class TileWalk {
     if (done()) return;
     const std::uint32_t unit = std::max(layout_.block_tokens, tile_tokens_);
     span_last_ = std::min(positions_.last, (first / unit + 1) * unit);
-    if (first < positions_.gap_first) span_last_ = std::min(span_last_, positions_.gap_first);
+    if (KVRM_MUTATE(mask_reads_into_gap, first < positions_.gap_first, false))
+      span_last_ = std::min(span_last_, positions_.gap_first);
     const std::uint32_t block = first / layout_.block_tokens;
     block_first_ = block * layout_.block_tokens;
     for (std::uint32_t i = 0; block_first_ + i * layout_.block_tokens < span_last_; ++i) {
@@ -88,7 +90,7 @@ class TileWalk {
     const std::byte* place = nullptr;
     for (std::uint32_t group = 0; group < tile_tokens_ / lane_tokens_; ++group) {
       if (group * lane_tokens_ < tile_.positions) {
-        if (token == layout_.block_tokens) {
+        if (KVRM_MUTATE(tile_stays_in_block, token == layout_.block_tokens, false)) {
           token = 0;
           head = blocks_[++block] + tile_.kv_head * head_bytes_;
         }
@@ -106,7 +108,7 @@ class TileWalk {
       return std::clamp(position, position_, position_ + tile_.positions) - position_;
     };
     tile_.bias_first = in_tile(positions_.bias_first);
-    tile_.bias_last = in_tile(positions_.gap_first);
+    tile_.bias_last = in_tile(positions_.gap_first - KVRM_MUTATE(mask_last_entry_unbiased, 0U, 1U));
     if (tile_.bias_first == tile_.bias_last) return;
     tile_.bias = positions_.bias + (position_ + tile_.bias_first - positions_.bias_first);
   }

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "kernels/page/kv_element.h"
 #include "kernels/page/page.h"
 #include "kernels/page/page_kernels.h"
@@ -62,8 +63,9 @@ double distance(const float* a, const double* b, std::uint32_t count) {
 float rounded_up(double radius) {
   const double enough = radius * (1 + 0x1p-40);
   const auto nearest = static_cast<float>(enough);
-  return nearest >= enough ? nearest
-                           : std::nextafter(nearest, std::numeric_limits<float>::infinity());
+  return KVRM_MUTATE(far_radius_rounded_down, nearest >= enough, true)
+             ? nearest
+             : std::nextafter(nearest, std::numeric_limits<float>::infinity());
 }
 
 // Stores the mean of `update.count` tokens; the radius is the largest distance from it. A block of
@@ -100,13 +102,14 @@ float merge(const HeadVectors<kPart>& vectors, const FarUpdate& update, float ra
   vectors.load(update.entry_slot, entry);
   vectors.load(update.source_slot, source);
   const double count = update.count;
-  const double source_count = update.source_count;
+  const double source_count = KVRM_MUTATE(far_merge_unweighted, update.source_count, update.count);
   for (std::uint32_t dim = 0; dim < dims; ++dim) {
     mean[dim] = (count * entry[dim] + source_count * source[dim]) / (count + source_count);
   }
   vectors.store(update.entry_slot, mean);
-  return rounded_up(
-      std::max(radius + distance(entry, mean, dims), source_radius + distance(source, mean, dims)));
+  return rounded_up(std::max(radius + distance(entry, mean, dims),
+                             KVRM_MUTATE(far_radius_of_source_forgotten, source_radius, 0.0F) +
+                                 distance(source, mean, dims)));
 }
 
 struct Radii {

@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "harness/base/mutation.h"
 #include "kernels/page/kv_element.h"
 #include "kernels/page/page.h"
 #include "kernels/page/page_kernels.h"
@@ -29,6 +30,7 @@ void gather_groups(const void* raw_args, std::uint32_t row, WorkerContext& /*wor
   const KvGroup* groups = args.groups + std::size_t{row} * args.group_stride;
   std::byte* view = args.view + row * args.view_stride;
   for (std::uint32_t entry = 0; entry < args.group_stride && groups[entry].blocks > 0; ++entry) {
+    if (KVRM_MUTATE(gather_ends_at_third_group, false, entry == 3)) break;
     const KvGroup& group = groups[entry];
     std::memcpy(view + group.logical * args.block_bytes,
                 args.pool + group.physical * args.block_bytes, group.blocks * args.block_bytes);
@@ -38,7 +40,8 @@ void gather_groups(const void* raw_args, std::uint32_t row, WorkerContext& /*wor
 void copy_blocks(const void* raw_args, std::uint32_t item, WorkerContext& /*worker*/) {
   const auto& args = *static_cast<const CopyBlocksArgs*>(raw_args);
   const std::uint64_t pairs = std::uint64_t{*args.count} * args.layers;
-  for (std::uint64_t pair = item; pair < pairs; pair += args.items) {
+  const std::uint64_t first = item + KVRM_MUTATE(copy_last_layer_missing, 0U, args.items);
+  for (std::uint64_t pair = first; pair < pairs; pair += args.items) {
     const BlockCopy& copy = args.copies[pair / args.layers];
     std::byte* layer = args.pool + (pair % args.layers) * args.layer_bytes;
     std::memcpy(layer + copy.destination * args.block_bytes, layer + copy.source * args.block_bytes,
@@ -48,9 +51,11 @@ void copy_blocks(const void* raw_args, std::uint32_t item, WorkerContext& /*work
 
 void stage(const StageGroupsArgs& args, const StageCopy& copy, std::uint64_t layer) {
   std::byte* view = args.view + layer * args.view_layer_bytes + copy.slot * args.view_stride;
+  const std::uint64_t blocks =
+      copy.blocks - KVRM_MUTATE(stage_last_block_missing, 0U, copy.blocks > 1 ? 1U : 0U);
   std::memcpy(view + copy.logical * args.block_bytes,
               args.pool + layer * args.layer_bytes + copy.physical * args.block_bytes,
-              copy.blocks * args.block_bytes);
+              blocks * args.block_bytes);
 }
 
 // Item i takes every items-th (row, layer) pair.
@@ -84,7 +89,9 @@ void view_slots(const void* raw_args, std::uint32_t /*item*/, WorkerContext& /*w
   const auto& args = *static_cast<const ViewSlotsArgs*>(raw_args);
   for (std::uint32_t row = 0; row < args.rows; ++row) {
     const std::uint32_t length = args.length[row];
-    args.write_slot[row] = length == 0 ? kNoWrite : args.row_tokens * row + length - 1;
+    args.write_slot[row] =
+        length == 0 ? kNoWrite
+                    : args.row_tokens * row + length - KVRM_MUTATE(view_slot_one_early, 1, 2);
   }
 }
 

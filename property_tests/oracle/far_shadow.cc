@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "harness/base/mutation.h"
+
 namespace kvrm {
 namespace {
 
@@ -58,10 +60,15 @@ FarComparison compare_with_exact(std::span<const double> query, const Attended& 
   Vector exact(query.size());
   reference_attention(query, history, weights, exact);
   double mass = 0;
-  for (std::size_t i = far.summarised_first(); i < far.summarised_end(); ++i) mass += weights[i];
+  const std::size_t first = far.summarised_first();
+  for (std::size_t i = first + KVRM_MUTATE(shadow_mass_one_short, 0U, 1U); i < far.summarised_end();
+       ++i)
+    mass += weights[i];
 
   const Extremes most = extremes_of(query, far.entries());
-  const double inside = std::tanh(most.r / 2) * most.value_diameter + most.value_rounding;
+  const double inside =
+      std::tanh(most.r / KVRM_MUTATE(shadow_bound_too_wide, 2, 1)) * most.value_diameter +
+      KVRM_MUTATE(shadow_rounding_forgotten, most.value_rounding, 0.0);
   const double between = std::tanh((log_cosh(most.r) + 2 * most.key_rounding) / 4);
   return {.error = distance(exact, output),
           .bound = mass * inside + between * diameter(exact_part, far.entries()),
@@ -78,7 +85,8 @@ void count_comparison(const FarComparison& comparison, ShadowError& shadow) {
   if (excess <= 0) return;
   const double ratio =
       comparison.bound > 0 ? excess / comparison.bound : std::numeric_limits<double>::infinity();
-  shadow.error_over_bound_max = std::max(shadow.error_over_bound_max, ratio);
+  shadow.error_over_bound_max =
+      std::max(KVRM_MUTATE(shadow_worst_ratio_is_last, shadow.error_over_bound_max, 0.0), ratio);
 }
 
 }  // namespace kvrm

@@ -7,6 +7,7 @@
 
 #include "harness/base/check.h"
 #include "harness/base/hash.h"
+#include "harness/base/mutation.h"
 #include "property_tests/oracle/reference_content.h"
 #include "property_tests/oracle/reference_llama.h"
 
@@ -102,7 +103,8 @@ class OracleEngine final : public Engine {
     if (!rule_.enabled || positions < summarised_from) return positions;
     const std::uint64_t blocks = (positions - summarised_from) / rule_.block_tokens;
     return positions - blocks * rule_.block_tokens +
-           std::min<std::uint64_t>(blocks, rule_.summaries);
+           KVRM_MUTATE(oracle_kept_without_entries,
+                       std::min<std::uint64_t>(blocks, rule_.summaries), blocks);
   }
 
   // The rows that are given are the ones that have a shadow.

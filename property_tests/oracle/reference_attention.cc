@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 
@@ -18,7 +19,7 @@ double dot(std::span<const double> a, std::span<const double> b) {
   }
   double rest = 0;
   for (std::size_t i = whole; i < a.size(); ++i) rest += a[i] * b[i];
-  return std::accumulate(sums.begin(), sums.end(), rest);
+  return std::accumulate(sums.begin(), sums.end(), KVRM_MUTATE(oracle_dot_loses_rest, rest, 0.0));
 }
 
 double distance(std::span<const double> a, std::span<const double> b) {
@@ -32,7 +33,9 @@ void reference_attention(std::span<const double> query, const Attended& attended
   const std::size_t head_dim = query.size();
   const std::size_t positions = attended.keys.size() / head_dim;
   KVRM_CHECK_LT(0U, positions);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
+  const double scale =
+      1.0 / KVRM_MUTATE(oracle_scale_by_dim, std::sqrt(static_cast<double>(head_dim)),
+                        static_cast<double>(head_dim));
   weights.resize(positions);
   for (std::size_t i = 0; i < positions; ++i) {
     weights[i] = scale * dot(query, attended.keys.subspan(i * head_dim, head_dim));
@@ -40,7 +43,8 @@ void reference_attention(std::span<const double> query, const Attended& attended
   }
   const double highest = *std::max_element(weights.begin(), weights.end());
   double sum = 0;
-  for (double& weight : weights) sum += weight = std::exp(weight - highest);
+  for (double& weight : weights)
+    sum += weight = std::exp(weight - KVRM_MUTATE(oracle_softmax_unshifted, highest, 0.0));
 
   std::fill(output.begin(), output.end(), 0.0);
   for (std::size_t i = 0; i < positions; ++i) {

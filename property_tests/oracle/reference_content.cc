@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <span>
 
+#include "harness/base/mutation.h"
 #include "harness/contract/content.h"
 #include "property_tests/oracle/ruled_attention.h"
 
@@ -19,7 +20,8 @@ struct HeadContent {
   // Appends the vector at one position. Eight dimensions share a content word.
   void append(ContentPart part, std::uint32_t position, std::vector<double>& out) const {
     const std::uint64_t key =
-        content_key_at(content.content_key, content.prefix_key, content.prefix_tokens, position);
+        content_key_at(content.content_key, content.prefix_key,
+                       KVRM_MUTATE(oracle_prefix_is_own, content.prefix_tokens, 0U), position);
     std::uint64_t word = 0;
     for (std::uint32_t dim = 0; dim < shape.head_dim; ++dim) {
       if (dim % 8 == 0) word = content_word(key, part, layer, position, head, dim / 8);

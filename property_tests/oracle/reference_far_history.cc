@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -56,7 +57,8 @@ AttendedCopy attend(const ReferenceFarHistory& far, const Attended& history,
   for (const FarEntry& entry : entries) {
     append(attended.keys, entry.key);
     append(attended.values, entry.value);
-    attended.bias.push_back(std::log(static_cast<double>(entry.count)));
+    attended.bias.push_back(
+        KVRM_MUTATE(oracle_entry_unbiased, std::log(static_cast<double>(entry.count)), 0.0));
   }
   append(attended.keys, history.keys.subspan(end));
   append(attended.values, history.values.subspan(end));
@@ -69,7 +71,9 @@ AttendedCopy attend(const ReferenceFarHistory& far, const Attended& history,
 void ReferenceFarHistory::advance(std::uint32_t position, const Attended& history) {
   while (rule_.enabled) {
     const std::uint64_t first = summarised_end();
-    if (first + rule_.block_tokens + rule_.window_tokens > std::uint64_t{position} + 1) return;
+    if (first + rule_.block_tokens + rule_.window_tokens >
+        std::uint64_t{position} + KVRM_MUTATE(oracle_window_one_short, 1U, 2U))
+      return;
     if (entries_.size() == rule_.summaries) {
       entries_[1] = merge(entries_[0], entries_[1]);
       entries_.erase(entries_.begin());
@@ -100,10 +104,13 @@ FarEntry ReferenceFarHistory::merge(const FarEntry& a, const FarEntry& b) const 
   both.count = a.count + b.count;
   both.exact_key = weighted_mean(a.count, a.exact_key, b.count, b.exact_key);
   both.exact_value = weighted_mean(a.count, a.exact_value, b.count, b.exact_value);
-  both.key = as_stored(kv_dtype_, weighted_mean(a.count, a.key, b.count, b.key));
+  both.key = as_stored(
+      kv_dtype_,
+      weighted_mean(KVRM_MUTATE(oracle_merge_unweighted, a.count, b.count), a.key, b.count, b.key));
   both.value = as_stored(kv_dtype_, weighted_mean(a.count, a.value, b.count, b.value));
   both.key_radius =
-      std::max(a.key_radius + distance(a.key, both.key), b.key_radius + distance(b.key, both.key));
+      std::max(KVRM_MUTATE(oracle_radius_of_one, a.key_radius, 0.0) + distance(a.key, both.key),
+               b.key_radius + distance(b.key, both.key));
   both.value_radius = std::max(a.value_radius + distance(a.value, both.value),
                                b.value_radius + distance(b.value, both.value));
   return both;
