@@ -138,6 +138,12 @@ TEST_F(PagedEngineTest, TheWatermarkKeepsBlocksFreeUnlessNothingRuns) {
   engine->release(0);
   EXPECT_TRUE(engine->admit({0, 2, 7, 144, {}}));  // 9 blocks
   EXPECT_TRUE(engine->admit({1, 3, 8, 16, {}}));   // leaves just 42
+
+  // Even one that keeps everything back keeps nobody out who is alone.
+  spec.options.watermark = 1;
+  const auto careful = take(make_paged_engine(spec, *model_, kernels_, *device_));
+  EXPECT_TRUE(careful->admit({0, 0, 7, 1, {}}));
+  EXPECT_FALSE(careful->admit({1, 1, 8, 1, {}}));
 }
 
 TEST_F(PagedEngineTest, WhatDoesNotFitIsOneClearError) {

@@ -131,6 +131,9 @@ TEST(TableEdits, EntriesThatFollowEachOtherAreOneEdit) {
   edits.set_group(0, 5, {});
   edits.set_group(0, 6, {.logical = 8, .physical = 5, .blocks = 1});  // behind a cleared entry
   EXPECT_EQ(edits.count(), 3U);
+  edits.set_group(0, 7, {});
+  edits.set_group(0, 8, {.logical = 0, .physical = 3, .blocks = 1});  // where a cleared one ends
+  EXPECT_EQ(edits.count(), 4U);
 }
 
 }  // namespace

@@ -174,9 +174,8 @@ std::uint32_t GroupTable::add_singles(SlotGroups& state, Group* groups,
   std::uint32_t i = 0;
   for (; i < most; ++i) {
     const BlockIndex block = blocks[i];
-    if (block == before + 1 ||
-        KVRM_MUTATE(table_singles_swallow_pairs, blocks[i + 1] == block + 1, false))
-      break;
+    const bool paired = block == before + 1 || blocks[i + 1] == block + 1;
+    if (KVRM_MUTATE(table_singles_swallow_pairs, paired, false)) break;
     // A Group in two stores: the compiler would put it together in vector registers.
     const std::uint64_t words[] = {(first_logical + i) | std::uint64_t{block} << 32,
                                    first_group + i};

@@ -3,11 +3,11 @@
 //
 //   if (fence <= KVRM_MUTATE(pager_fence_early, epoch, epoch + 1)) ...
 //
-// In every ordinary build this is `(epoch)`: no name, no branch, no string is left of the rest. In a
-// build with the option KVRM_MUTANTS (preset `mutants`) the environment variable KVRM_MUTANT chooses
-// the one mutant that is on, and the program that runs without it behaves as an ordinary one. Both
-// expressions have the same type, `void` included; commas in them stand in parentheses. Not
-// inside KVRM_CHECK, whose text is in every program.
+// In every ordinary build this is `(epoch)`: no name, no branch, no string is left of the rest. In
+// a build with the option KVRM_MUTANTS (preset `mutants`) the environment variable KVRM_MUTANT
+// chooses the one mutant that is on, and the program that runs without it behaves as an ordinary
+// one. Both expressions have the same type, `void` included; commas in them stand in parentheses.
+// Not inside KVRM_CHECK, whose text is in every program.
 #pragma once
 
 #ifdef KVRM_MUTANTS
@@ -34,7 +34,7 @@ constexpr bool is_chosen() {
 
 }  // namespace kvrm::mutation
 
-#define KVRM_MUTATE(name, original, mutated)                                                  \
+#define KVRM_MUTATE(name, original, mutated) \
   (::kvrm::mutation::is_chosen<::kvrm::mutation::name_hash(#name)>() ? (mutated) : (original))
 
 #else

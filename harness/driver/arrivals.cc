@@ -33,8 +33,7 @@ Result<std::optional<Arrival>> Arrivals::take(Nanoseconds now) {
 }
 
 void Arrivals::request_ended(Nanoseconds now) {
-  if (closed_ && !exhausted_)
-    openings_.push_back(now + KVRM_MUTATE(drive_refusal_keeps_opening, 0, 1));
+  if (closed_ && !exhausted_) openings_.push_back(now + KVRM_MUTATE(drive_opening_one_late, 0, 1));
 }
 
 Nanoseconds Arrivals::next_arrival() const {

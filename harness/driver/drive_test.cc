@@ -91,6 +91,13 @@ TEST_F(DriveTest, ALateGeneratorIsSeen) {
   EXPECT_EQ(log.requests[1].admitted, 150);
 }
 
+TEST_F(DriveTest, EveryStepCountsItsOwnGroups) {
+  const EventLog log =
+      run({fake_request(0, 0, 2, 4), fake_request(1, 0, 3, 6), fake_request(2, 50, 1, 3)});
+  ASSERT_GT(log.steps.size(), 3U);
+  for (const StepRecord& step : log.steps) EXPECT_EQ(step.groups, step.active_slots);
+}
+
 TEST_F(DriveTest, TheYoungestIsPreemptedAndItsHistoryRecomputed) {
   options_.keep_output_tokens = true;
   const std::vector<Request> requests = {fake_request(0, 0, 2, 4), fake_request(1, 0, 2, 4)};
@@ -107,6 +114,8 @@ TEST_F(DriveTest, TheYoungestIsPreemptedAndItsHistoryRecomputed) {
   EXPECT_EQ(tight.preemptions, 1U);
   EXPECT_EQ(tight.recomputed_tokens, 3U);
   EXPECT_EQ(tight.requests[0].preemptions, 0U);
+  // Readmission is not admission.
+  EXPECT_EQ(tight.requests[1].admitted, roomy.requests[1].admitted);
   EXPECT_EQ(tight.output_tokens, roomy.output_tokens);
   EXPECT_EQ(tight.output_digest, roomy.output_digest);
   ASSERT_EQ(tight.samples.size(), 2U);

@@ -224,6 +224,7 @@ class FakeEngine final : public Engine {
       KVRM_CHECK_EQ(slots_[slot]->room, slots_[slot]->positions() + (planned ? 1U : 0U));
       slots_[slot]->in_step = planned;
     }
+    groups_ += plan.slots.size();
     running_ = true;
     device_ = {};
     if (script_.clock == nullptr) return;
@@ -276,6 +277,7 @@ class FakeEngine final : public Engine {
     usage.shadow = script_.shadow;
     usage.memory.reserved_bytes = script_.reserved_bytes;
     usage.counters.forks = forks_;
+    usage.counters.groups = groups_;
     return usage;
   }
 
@@ -325,6 +327,7 @@ class FakeEngine final : public Engine {
   std::uint64_t used_ = 0;
   std::uint64_t prefilled_ = 0;
   std::uint64_t forks_ = 0;
+  std::uint64_t groups_ = 0;  // one a row
   std::uint64_t refused_forks_ = 0;
   std::uint64_t extended_ = 0;
   std::uint64_t refused_ahead_ = 0;

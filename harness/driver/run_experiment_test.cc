@@ -268,6 +268,17 @@ TEST_F(RunExperimentTest, VerificationChecksEveryTokenOfEveryRequest) {
   EXPECT_EQ(exit_code_of(*report), ExitCode::incorrect);
 }
 
+TEST_F(RunExperimentTest, VerificationOfNothingVerifiesNothing) {
+  add_engine("tiny", [](FakeScript& script) { script.info.max_history_tokens = 1; });
+  point().workload.requests = 4;
+  const Result<VerifyReport> report = verify_experiment(experiment_, registry_, options_);
+  ASSERT_TRUE(report.has_value());
+  ASSERT_EQ(report->engines.size(), 1U);
+  ASSERT_EQ(report->engines[0].requests_checked, 0U);
+  EXPECT_NE(report->engines[0].status, RunStatus::verified);
+  EXPECT_THAT(report->engines[0].reason, HasSubstr("no request finished"));
+}
+
 TEST_F(RunExperimentTest, VerificationSeesBitsThatTheToleranceHides) {
   use_attention_only();
   add_engine("a");

@@ -98,5 +98,28 @@ RC_GTEST_PROP(Scheduler, IsAQueueAndAListByAge, ()) {
   }
 }
 
+// Random operations seldom hold more slots than a word has bits.
+TEST(Scheduler, KnowsEverySlotOfAnyNumber) {
+  for (const std::uint32_t slots : {1U, 63U, 64U, 65U, 128U, 129U, 200U}) {
+    Scheduler scheduler(slots);
+    std::vector<SlotIndex> expected;
+    for (SlotIndex slot = 0; slot < slots; ++slot) {
+      scheduler.enqueue(1000 + slot);
+      ASSERT_EQ(scheduler.free_slot(), slot);
+      scheduler.admit_front(slot);
+      if (slot % 3 == 1) continue;
+      scheduler.start_decoding(slot);
+      expected.push_back(slot);
+    }
+    EXPECT_EQ(scheduler.free_slot(), Scheduler::kNoSlot);
+    std::vector<SlotIndex> decoding;
+    scheduler.list_decoding(decoding);
+    EXPECT_EQ(decoding, expected) << slots;
+    for (SlotIndex slot = 0; slot < slots; ++slot) {
+      EXPECT_EQ(scheduler.is_decoding(slot), slot % 3 != 1) << slots << " " << slot;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kvrm

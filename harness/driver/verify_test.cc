@@ -70,5 +70,19 @@ TEST(OracleChecker, ChecksTheLastOutputEvenWhereAllTokensAgree) {
   EXPECT_EQ(finding.near_ties, 0U);
 }
 
+TEST(OracleChecker, JudgesEachOutputOfARequestByItself) {
+  const FakeScript script;
+  OracleChecker oracle(std::make_unique<FakeEngine>(FakeScript{.shape = script.shape}),
+                       script.shape);
+  FakeEngine engine(script);
+  const Request request = fake_request(0, 0, 5, 20);
+  const OutputSample right = run_alone(engine, request, script.shape, 64).captured;
+  OutputSample wrong = right;
+  wrong.output[3] += 1;
+  EXPECT_TRUE(oracle.check_all(request, right).right);
+  EXPECT_FALSE(oracle.check_all(request, wrong).right);
+  EXPECT_TRUE(oracle.check_all(request, right).right);
+}
+
 }  // namespace
 }  // namespace kvrm

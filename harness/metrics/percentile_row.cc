@@ -96,9 +96,9 @@ PooledRow pooled_row(std::span<const SampleSeries* const> repeats, const RowOpti
   if (size.values == 0) return result;
   result.from_histogram = size.values > options.exact_limit;
   const BlockedSample sample = pool(repeats, result.from_histogram);
+  const std::uint64_t observed = KVRM_MUTATE(row_interval_from_tokens, size.units, size.values);
   std::vector<std::uint32_t> asked;
   for (const Percentile& percentile : kPercentiles) {
-    const std::uint64_t observed = KVRM_MUTATE(row_interval_from_tokens, size.units, size.values);
     if (interval_possible(percentile.per_mille, observed)) asked.push_back(percentile.per_mille);
   }
   RandomStream stream(kBootstrapSeed, options.purpose);
@@ -107,7 +107,7 @@ PooledRow pooled_row(std::span<const SampleSeries* const> repeats, const RowOpti
   for (const Percentile& percentile : kPercentiles) {
     std::optional<Estimate>& entry = result.row[std::string(percentile.name)];
     const double value = weighted_percentile(sample, percentile.per_mille);
-    if (interval_possible(percentile.per_mille, size.units)) {
+    if (interval_possible(percentile.per_mille, observed)) {
       entry = Estimate{value, intervals[next].low, intervals[next].high};
       ++next;
     } else if (percentile.per_mille == 1000 || options.point_estimates) {

@@ -151,6 +151,8 @@ TEST(Summarise, WarmUpIsCutWhereItsShareHasFinished) {
   EXPECT_DOUBLE_EQ(metrics.goodput_per_s.value, 90 / 0.9);
   point.driver.warmup_share = 0.09;
   EXPECT_DOUBLE_EQ(summarise(point, {log}).metrics->latency.ttft_ms.at("max")->value, 1003);
+  point.driver.warmup_share = 0.091;  // a part of a request is a request
+  EXPECT_DOUBLE_EQ(summarise(point, {log}).metrics->latency.ttft_ms.at("max")->value, 3);
 }
 
 TEST(Summarise, GoodputCountsWhoMetEverySlo) {
@@ -193,6 +195,11 @@ TEST(Summarise, SteadyNeedsEveryRepeat) {
   drifting.requests.back().admitted = drifting.duration = drifting.steps.back().end;
   EXPECT_TRUE(summarise(fake_point(), {even, even}).metrics->steady);
   EXPECT_FALSE(summarise(fake_point(), {even, drifting}).metrics->steady);
+  // What changes only once the last request is in is the batch that empties.
+  for (RequestRecord& request : drifting.requests) {
+    request.admitted = std::min(request.admitted, drifting.steps[299].end);
+  }
+  EXPECT_TRUE(summarise(fake_point(), {even, drifting}).metrics->steady);
 }
 
 TEST(Summarise, GeneratorLagIsItsNinetyNinthPercentile) {

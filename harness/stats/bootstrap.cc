@@ -72,7 +72,8 @@ class ChunkedSample {
   double value_at(std::uint64_t rank) const {
     std::size_t chunk = 0;
     std::uint64_t before = 0;
-    while (before + chunk_totals_[chunk] + KVRM_MUTATE(bootstrap_rank_one_late, 0U, 1U) < rank)
+    while (before + chunk_totals_[chunk] + KVRM_MUTATE(bootstrap_rank_one_late, 0U, 1U) <
+           rank + KVRM_MUTATE(bootstrap_rank_one_early, 0U, 1U))
       before += chunk_totals_[chunk++];
     std::size_t i = chunk * chunk_values_;
     const auto weight = [&] { return values_[i].weight * times_[values_[i].block]; };

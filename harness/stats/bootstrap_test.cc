@@ -116,6 +116,30 @@ TEST(Bootstrap, WeightsCountAsThatManyValues) {
   EXPECT_EQ(weighted_percentile(sample, 981), 5);
 }
 
+// However the values are pooled and cut into chunks, a replicate has the same percentiles.
+TEST(Bootstrap, IntervalsDoNotDependOnHowEqualValuesArePooled) {
+  RandomStream values(21, "pooled");
+  for (int i = 0; i < 20; ++i) {
+    BlockedSample pooled;
+    BlockedSample single;
+    pooled.repeat_blocks = single.repeat_blocks = {3, 2, 4};
+    for (int value = 0; value < 40; ++value) {
+      const auto block = static_cast<std::uint32_t>(values.below(9));
+      const std::uint64_t weight = 1 + values.below(30);
+      pooled.values.push_back({double(value), block, weight});
+      single.values.insert(single.values.end(), weight, {double(value), block, 1});
+    }
+    RandomStream stream(i, "bootstrap");
+    RandomStream again(i, "bootstrap");
+    const auto expected = bootstrap_percentiles(single, kAsked, stream);
+    const auto actual = bootstrap_percentiles(pooled, kAsked, again);
+    for (std::size_t p = 0; p < kAsked.size(); ++p) {
+      EXPECT_EQ(actual[p].low, expected[p].low);
+      EXPECT_EQ(actual[p].high, expected[p].high);
+    }
+  }
+}
+
 TEST(Bootstrap, RatesCoverTheTruthAndCollapseWithoutVariation) {
   RandomStream stream(14, "rates");
   int covered = 0;
