@@ -226,7 +226,7 @@ void KvrmEngine::take_rows(std::span<const SlotIndex> slots) {
 Result<StepResult> KvrmEngine::replay_step(const StepPlan& step,
                                            std::span<const std::byte> record) {
   histories_.begin_step(step, histories_.plan().slots);
-  KVRM_MUTATE(engine_logged_copies_done_twice, histories_.clear_copies(), void());
+  histories_.clear_copies();
   if (histories_.plan().view == StagingView::mapped) {
     planner_.plan_views(step.slots);
     map_views();

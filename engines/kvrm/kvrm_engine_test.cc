@@ -9,12 +9,15 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engines/decoder/poison_device.h"
 #include "engines/decoder/test_models.h"
 #include "engines/history/pooled_testing.h"
 #include "engines/paged/paged_engine.h"
+#include "harness/base/prng.h"
+#include "harness/base/units.h"
 
 namespace kvrm {
 namespace {
@@ -271,6 +274,74 @@ TEST_F(KvrmEngineTest, ASlotThatPausesGoesOnWhereItStopped) {
         << static_cast<int>(transport);
     EXPECT_NE(paused.at(1)[0], paused.at(1)[1]);
   }
+}
+
+// Slots let go and taken again between two steps, in any order: a slot's next history often has the
+// row of another's last one.
+TEST_F(KvrmEngineTest, WhoeverComesNextGetsItsOwnOutputs) {
+  constexpr SlotIndex kSlots = 3;
+  RandomStream random(7, "next requests");
+  const auto shuffle = [&](std::vector<SlotIndex>& order) {
+    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  };
+  const auto first_digest = [&](SlotIndex slot, std::uint32_t tokens) {
+    const auto alone = take(KvrmEngine::make(spec(Transport::fused), *model_, kernels_, *device_));
+    start(*alone, slot, tokens);
+    EXPECT_TRUE(alone->extend(slot));
+    alone->submit({1, std::span(&slot, 1)});
+    return alone->collect().rows[0].output_digest;
+  };
+  const auto busy = take(KvrmEngine::make(spec(Transport::fused), *model_, kernels_, *device_));
+  const std::vector<SlotIndex> slots = {0, 1, 2};
+  for (int round = 0; round < 40; ++round) {
+    std::vector<SlotIndex> order = slots;
+    shuffle(order);
+    if (round > 0) order.resize(1 + random.below(kSlots));
+    for (const SlotIndex slot : order) busy->release(slot);
+    shuffle(order);
+    std::map<SlotIndex, std::uint64_t> expected;
+    for (const SlotIndex slot : order) {
+      const auto tokens = 1 + static_cast<std::uint32_t>(random.below(60));
+      start(*busy, slot, tokens);
+      expected[slot] = first_digest(slot, tokens);
+    }
+    for (const SlotIndex slot : slots) ASSERT_TRUE(busy->extend(slot));
+    busy->submit({static_cast<Epoch>(round) + 1, slots});
+    for (const RowResult& row : busy->collect().rows) {
+      if (!expected.contains(row.slot)) continue;
+      EXPECT_EQ(row.output_digest, expected[row.slot]) << "round " << round << " slot " << row.slot;
+    }
+  }
+}
+
+TEST_F(KvrmEngineTest, StagingEverythingIsOneFullCommit) {
+  constexpr std::uint32_t kTokens = 190;
+  EngineSpec with = spec(Transport::delta);
+  with.options.block_tokens = 8;
+  with.options.placement = Placement::lifo;
+  with.budget.kv_bytes *= 2;  // for the view
+  const auto engine = take(KvrmEngine::make(with, *model_, kernels_, *device_));
+  const std::vector<SlotIndex> slots = {0, 1, 2, 3, 4, 5, 6, 7};
+  ASSERT_EQ(engine->info().slots, slots.size());
+  // Histories that grow side by side leave no two blocks of one of them adjacent.
+  Epoch number = 0;
+  for (const SlotIndex slot : slots) start(*engine, slot, 1);
+  while (number + 1 < kTokens) step(*engine, ++number, slots);
+  EXPECT_EQ(engine->usage().counters.full_commits, 0U);
+  for (const SlotIndex slot : slots) engine->release(slot);
+  for (const SlotIndex slot : slots) {
+    ASSERT_TRUE(engine->admit({slot, slot, 200 + slot, kTokens, {}}));
+    for (std::uint32_t first = 0; first < kTokens; first += 38) {
+      engine->prefill({slot, first, 38, first + 38 == kTokens});
+    }
+  }
+  const EngineCounters before = engine->usage().counters;
+  step(*engine, ++number, slots);
+  const EngineCounters after = engine->usage().counters;
+  EXPECT_EQ(after.full_commits, before.full_commits + 1);
+  const std::uint64_t positions = divide_up(kTokens + 1, 8U) * 8 + 1;  // and its own once more
+  EXPECT_EQ(after.moved_bytes - before.moved_bytes,
+            slots.size() * positions * model_->shape().kv_bytes_per_token());
 }
 
 TEST_F(KvrmEngineTest, OptionsThatCannotWorkAreErrors) {
