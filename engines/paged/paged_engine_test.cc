@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "engines/decoder/test_models.h"
 #include "engines/history/kv_pool.h"
 #include "engines/paged/bucket_graphs.h"
@@ -140,10 +142,49 @@ TEST_F(PagedEngineTest, TheWatermarkKeepsBlocksFreeUnlessNothingRuns) {
   EXPECT_TRUE(engine->admit({1, 3, 8, 16, {}}));   // leaves just 42
 
   // Even one that keeps everything back keeps nobody out who is alone.
-  spec.options.watermark = 1;
+  spec.options.watermark = 0.99;
   const auto careful = take(make_paged_engine(spec, *model_, kernels_, *device_));
   EXPECT_TRUE(careful->admit({0, 0, 7, 1, {}}));
   EXPECT_FALSE(careful->admit({1, 1, 8, 1, {}}));
+}
+
+// Also where the entry that the position makes due has its place already.
+TEST_F(PagedEngineTest, AnExtensionThatFailsTakesNothing) {
+  constexpr std::array<SlotIndex, 2> kBoth = {0, 1};
+  std::uint32_t failures = 0;
+  const auto run = [&](std::uint32_t pool_blocks, std::uint32_t head_start) {
+    EngineSpec spec = spec_of("paged", *model_, 2);
+    // A block leaves the window at the position that needs a new one.
+    spec.options.far_history = {
+        .enabled = true, .window_tokens = 17, .sink_tokens = 16, .summaries = 4};
+    spec.budget.kv_bytes = pool_blocks * 16 * model_->shape().kv_bytes_per_token();
+    const auto engine = take(make_paged_engine(spec, *model_, kernels_, *device_));
+    for (const SlotIndex slot : kBoth) {
+      const std::uint32_t tokens = 1 + slot * head_start;
+      ASSERT_TRUE(engine->admit({slot, slot, 7 + slot, tokens, {}}));
+      engine->prefill({slot, 0, tokens, true});
+    }
+    for (Epoch number = 1; number <= 150; ++number) {
+      std::vector<SlotIndex> plan;
+      for (const SlotIndex slot : kBoth) {
+        const MemoryUsage before = engine->usage().memory;
+        if (engine->extend(slot)) {
+          plan.push_back(slot);
+          continue;
+        }
+        ++failures;
+        EXPECT_EQ(engine->usage().memory.live_bytes, before.live_bytes);
+        EXPECT_EQ(engine->usage().memory.allocated_bytes, before.allocated_bytes);
+      }
+      if (plan.empty()) break;
+      engine->submit({number, plan});
+      engine->collect();
+    }
+  };
+  for (std::uint32_t pool_blocks = 9; pool_blocks <= 11; ++pool_blocks) {
+    for (std::uint32_t head_start = 0; head_start < 16; ++head_start) run(pool_blocks, head_start);
+  }
+  EXPECT_GT(failures, 20U);
 }
 
 TEST_F(PagedEngineTest, WhatDoesNotFitIsOneClearError) {

@@ -269,7 +269,7 @@ TEST_F(RunExperimentTest, VerificationChecksEveryTokenOfEveryRequest) {
 }
 
 TEST_F(RunExperimentTest, VerificationOfNothingVerifiesNothing) {
-  add_engine("tiny", [](FakeScript& script) { script.info.max_history_tokens = 1; });
+  add_engine("tiny", [](FakeScript& script) { script.info.max_history_tokens = 0; });
   point().workload.requests = 4;
   const Result<VerifyReport> report = verify_experiment(experiment_, registry_, options_);
   ASSERT_TRUE(report.has_value());
