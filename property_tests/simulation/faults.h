@@ -28,9 +28,10 @@ enum class Fault : std::uint8_t {
 inline constexpr std::size_t kFaults = 14;
 
 inline constexpr std::array<std::string_view, kFaults> kFaultNames = {
-    "allocation",          "exhaustion",       "record_flipped",    "record_torn",
-    "record_lost",         "record_stale",     "record_reordered",  "record_twice",
-    "transport_delayed",   "transport_reordered", "transport_twice", "transport_partial",
+    "allocation",          "exhaustion",      "record_flipped",
+    "record_torn",         "record_lost",     "record_stale",
+    "record_reordered",    "record_twice",    "transport_delayed",
+    "transport_reordered", "transport_twice", "transport_partial",
     "worker_stalled",      "aborted"};
 
 constexpr std::string_view fault_name(Fault fault) {

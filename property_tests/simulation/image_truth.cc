@@ -61,8 +61,7 @@ void Instance::check_row(const StepImage& image, SlotIndex slot, const SlotTruth
 void Instance::check_groups(const StepImage& image, SlotIndex slot) {
   const StepLimits& limits = device_->apply_args()->limits;
   const KvGroup* groups = image.groups + std::size_t{slot} * limits.shape.group_stride();
-  const std::uint32_t cap =
-      cap_of(spec_, device_->append_args().front()->layout.block_bytes());
+  const std::uint32_t cap = cap_of(spec_, device_->append_args().front()->layout.block_bytes());
   std::uint32_t covered = 0;
   for (std::uint32_t i = 0; i < limits.shape.max_blocks && groups[i].blocks > 0; ++i) {
     expect(groups[i].logical == covered, "groups leave a hole or overlap");

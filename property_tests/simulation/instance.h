@@ -15,7 +15,7 @@ namespace kvrm::simulation {
 
 // What the world knows of a slot that an engine's image must show.
 struct SlotTruth {
-  bool active = false;        // in the last step
+  bool active = false;          // in the last step
   std::uint32_t positions = 0;  // computed
   std::uint64_t content_key = 0;
   std::uint64_t prefix_key = 0;

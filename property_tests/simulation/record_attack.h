@@ -16,7 +16,8 @@ struct AttackResult {
   std::string violation;  // empty: refused, and nothing changed
 };
 
-// `real` is what the graph's first node reads. record_twice: after that node ran, all others before.
+// `real` is what the graph's first node reads. record_twice: after that node ran, all others
+// before.
 AttackResult attack_image(const ApplyStepArgs& real, Fault fault, RandomStream& random);
 
 }  // namespace kvrm::simulation

@@ -185,9 +185,8 @@ void SimDevice::run_items(const Op& op, std::span<const std::uint32_t> items) {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const bool stalled = *armed_ == Fault::worker_stalled && i + 1 == items.size();
     const std::uint64_t worker = stalled ? 2 : random_.below(2);
-    WorkerContext context{
-        .worker = 0,
-        .scratch = {aligned + worker * kWorkerScratchBytes, kWorkerScratchBytes}};
+    WorkerContext context{.worker = 0,
+                          .scratch = {aligned + worker * kWorkerScratchBytes, kWorkerScratchBytes}};
     op.kernel->host(op.args, items[i], context);
   }
 }

@@ -50,9 +50,7 @@ class SimDevice final : public Device {
     Result<Buffer> do_allocate_pool(std::size_t bytes) override;
     // A view belongs to the mapper behind, which maps into it and releases it itself.
     Result<MappedView> do_reserve_view(std::size_t bytes) override;
-    Status do_check_spans(std::uint64_t spans) const override {
-      return mapper_.check_spans(spans);
-    }
+    Status do_check_spans(std::uint64_t spans) const override { return mapper_.check_spans(spans); }
     MapCounters do_counters() const override { return mapper_.counters(); }
     Status do_map(std::byte*, const Buffer&, const MapSpan&) override { return {}; }
     Status do_unmap(std::byte*, std::size_t) override { return {}; }

@@ -113,7 +113,7 @@ void report(const WorldPart& part, const std::string& violation) {
 }
 
 int run_world(const WorldPart& part, const Registry& registry, bool trace) {
-  World world(part, registry, trace);
+  World world(part, registry, {.thorough = true, .trace = trace});
   if (trace) fmt::print(stderr, "world: {}\n", world.spec().describe());
   world.run();
   if (world.violation().empty()) return 0;

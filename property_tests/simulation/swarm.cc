@@ -46,11 +46,11 @@ class Swarm {
       if (!goes_on(index)) return;
       const WorldPart part = swarm_world(options_, index);
       starting_(part);
-      World world(part, registry_, false);
+      World world(part, registry_);
       world.run();
       std::string violation = world.violation();
       if (violation.empty() && index % kRepeatedOneIn == 0) {
-        World again(part, registry_, false);
+        World again(part, registry_);
         again.run();
         if (again.state_hash() != world.state_hash()) violation = "not the same state twice";
       }

@@ -27,15 +27,17 @@ void WorldTotals::add(const WorldTotals& other) {
   far_merges += other.far_merges;
 }
 
-World::World(const WorldPart& part, const Registry& registry, bool trace)
-    : part_(part), spec_(draw_world(part)), registry_(registry), trace_(trace) {}
+World::World(const WorldPart& part, const Registry& registry, WorldWatch watch)
+    : part_(part), spec_(draw_world(part)), registry_(registry), watch_(watch) {
+  if (watch.thorough) spec_.oracle_one_in = 1;
+}
 
 void World::fail_with(const std::string& what) {
   if (violation_.empty()) violation_ = what;
 }
 
 void World::say(const std::string& what) const {
-  if (trace_) fmt::print(stderr, "  command {}: {}\n", command_, what);
+  if (watch_.trace) fmt::print(stderr, "  command {}: {}\n", command_, what);
 }
 
 bool World::plans(Fault fault) const {
@@ -70,8 +72,8 @@ bool World::make() {
   for (const EngineSpec& spec : spec_.engines) {
     const bool fails = draw.one_in(2) && plans(Fault::allocation);
     const std::uint64_t call = draw.between(1, 12);
-    auto instance = Instance::make(
-        spec, {&registry_, model_.get(), &kernels_, part_.canary}, fails ? call : 0);
+    auto instance =
+        Instance::make(spec, {&registry_, model_.get(), &kernels_, part_.canary}, fails ? call : 0);
     if (!instance) continue;
     // Its prefill would sample where the others take a forked request's own token.
     if (decoder && forks && !(*instance)->can_fork()) continue;
@@ -197,15 +199,14 @@ void World::prefill(Draw& draw) {
   const std::uint32_t left = history.known - history.truth.positions;
   const std::uint32_t most = std::min(left, spec_.prefill_tokens);
   const std::uint32_t count = draw.one_in(2) ? most : draw.between(1, most);
-  const PrefillChunk chunk{.slot = slot,
-                           .first = history.truth.positions,
-                           .count = count,
-                           .last = count == left};
+  const PrefillChunk chunk{
+      .slot = slot, .first = history.truth.positions, .count = count, .last = count == left};
   say(fmt::format("prefill slot {}, {} positions from {}", slot, count, chunk.first));
   for (const auto& instance : instances_) {
     const bool armed = arm(*instance, true, draw);
     const StepResult result = instance->engine().prefill(chunk);
-    if (chunk.last && result.rows.size() != 1) fail_with(instance->label() + ": prefill gave no row");
+    if (chunk.last && result.rows.size() != 1)
+      fail_with(instance->label() + ": prefill gave no row");
     if (chunk.last && !result.rows.empty()) {
       take_row(*instance, result.rows[0], slot, history.known - 1);
     }
@@ -287,8 +288,8 @@ void World::remove(SlotIndex slot, bool keep) {
   for (const auto& instance : instances_) instance->release(slot);
   if (keep) {
     History& history = *slots_[slot];
-    history.known = std::max(
-        history.known, std::min(history.truth.positions + 1, spec_.model.shape.max_len));
+    history.known =
+        std::max(history.known, std::min(history.truth.positions + 1, spec_.model.shape.max_len));
     // A forked request comes back as one with a longer prompt.
     parked_.push_back(std::move(history));
   }

@@ -33,10 +33,15 @@ struct WorldTotals {
   void add(const WorldTotals& other);
 };
 
+// How closely a world is looked at; what happens in it is the same.
+struct WorldWatch {
+  bool thorough = false;  // every row against the oracle, every history read back at every step
+  bool trace = false;     // every command that does something is printed
+};
+
 class World {
  public:
-  // A part with a trace prints every command that does something.
-  World(const WorldPart& part, const Registry& registry, bool trace);
+  World(const WorldPart& part, const Registry& registry, WorldWatch watch = {});
 
   // Runs every command, up to the first violation; then releases everything.
   void run();
@@ -52,11 +57,11 @@ class World {
   // What is known of a request; in a slot, or preempted.
   struct History {
     std::uint64_t id = 0;
-    SlotTruth truth;              // truth.positions: computed
-    std::uint32_t known = 0;      // positions to prefill
-    std::uint32_t target = 0;     // positions after which it ends
-    std::uint64_t order = 0;      // of its admission
-    std::vector<TokenId> tokens;  // decoder: prompt, then what was sampled
+    SlotTruth truth;                     // truth.positions: computed
+    std::uint32_t known = 0;             // positions to prefill
+    std::uint32_t target = 0;            // positions after which it ends
+    std::uint64_t order = 0;             // of its admission
+    std::vector<TokenId> tokens;         // decoder: prompt, then what was sampled
     std::vector<std::uint64_t> digests;  // [position] of its output; 0: not given yet
 
     bool decodes() const { return truth.positions >= known && truth.positions > 0; }
@@ -96,7 +101,7 @@ class World {
   WorldPart part_;
   WorldSpec spec_;
   const Registry& registry_;
-  bool trace_;
+  WorldWatch watch_;
   KernelSet kernels_;
   std::unique_ptr<Model> model_;
   std::vector<std::unique_ptr<Instance>> instances_;

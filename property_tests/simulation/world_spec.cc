@@ -122,8 +122,7 @@ class EnginesDraw {
       const std::uint64_t longest =
           round_up(round_up(shape.max_len, fixed.block_tokens), shape.tile_tokens) +
           fixed.block_tokens;
-      world_.engines.back().budget.kv_bytes =
-          world_.slots * longest * shape.kv_bytes_per_token();
+      world_.engines.back().budget.kv_bytes = world_.slots * longest * shape.kv_bytes_per_token();
     }
   }
 
@@ -253,23 +252,22 @@ WorldSpec draw_world(const WorldPart& part) {
 std::string WorldSpec::describe() const {
   const ModelShape& shape = model.shape;
   std::string text = fmt::format(
-      "{}, layers {}, heads {}/{} of {}, max_len {}, tile {} split {}, kv {}, kernels {}, slots {}, "
+      "{}, layers {}, heads {}/{} of {}, max_len {}, tile {} split {}, kv {}, kernels {}, slots "
+      "{}, "
       "prompts to {}, prefill {}, overlap {}, far history {}, fault rate {}; engines",
       shape.kind == ModelKind::decoder ? "decoder" : "attention_only", shape.layers,
       shape.query_heads, shape.kv_heads, shape.head_dim, shape.max_len, shape.tile_tokens,
       shape.split_tiles, dtype_name(shape.kv_dtype), kernels, slots, prompt_max, prefill_tokens,
       overlap ? "on" : "off",
-      far_history.enabled
-          ? fmt::format("sinks {} window {} summaries {}", far_history.sink_tokens,
-                        far_history.window_tokens, far_history.summaries)
-          : "off",
+      far_history.enabled ? fmt::format("sinks {} window {} summaries {}", far_history.sink_tokens,
+                                        far_history.window_tokens, far_history.summaries)
+                          : "off",
       fault_rate);
   for (const EngineSpec& engine : engines) {
-    text += fmt::format(" {} (block {}, {}, {} bytes, cap {}, gap {}, compaction {})",
-                        engine.label, engine.options.block_tokens,
-                        name_of(engine.options.placement), engine.budget.kv_bytes,
-                        engine.options.max_group_bytes, engine.options.max_gap_blocks,
-                        engine.options.compaction_bytes_per_step);
+    text += fmt::format(" {} (block {}, {}, {} bytes, cap {}, gap {}, compaction {})", engine.label,
+                        engine.options.block_tokens, name_of(engine.options.placement),
+                        engine.budget.kv_bytes, engine.options.max_group_bytes,
+                        engine.options.max_gap_blocks, engine.options.compaction_bytes_per_step);
   }
   text += "; faults";
   for (const Fault fault : faults) text += fmt::format(" {}", fault_name(fault));

@@ -60,8 +60,8 @@ struct WorldSpec {
 // Names in `without`: "forks", "overlap", "pauses", "leaving", "exhaust", an engine's label, or a
 // fault's name.
 struct WorldPart {
-  std::uint64_t world = 0;     // the seed
-  std::uint64_t commands = 0;  // at most; 0: all
+  std::uint64_t world = 0;                                       // the seed
+  std::uint64_t commands = 0;                                    // at most; 0: all
   std::vector<std::pair<std::uint64_t, std::uint64_t>> skipped;  // commands [first, last]
   std::set<std::string> without;
   Canary canary = Canary::none;

@@ -154,11 +154,15 @@ void World::ask_oracle(const History& history, const RowResult& row, std::uint32
 }
 
 void World::read_back(Draw& draw, std::span<const SlotIndex> plan) {
-  if (spec_.model.shape.kind == ModelKind::decoder || !draw.one_in(24)) return;
-  ++totals_.read_backs;
-  const SlotIndex slot = plan[draw.between(0, static_cast<std::uint32_t>(plan.size()) - 1)];
-  for (const auto& instance : instances_) {
-    instance->read_back(slot, truths_[slot], spec_.model.shape);
+  const bool now = draw.one_in(24) || watch_.thorough;
+  if (spec_.model.shape.kind == ModelKind::decoder || !now) return;
+  const SlotIndex chosen = plan[draw.between(0, static_cast<std::uint32_t>(plan.size()) - 1)];
+  for (const SlotIndex slot : plan) {
+    if (slot != chosen && !watch_.thorough) continue;
+    ++totals_.read_backs;
+    for (const auto& instance : instances_) {
+      instance->read_back(slot, truths_[slot], spec_.model.shape);
+    }
   }
 }
 
@@ -176,8 +180,7 @@ void World::exhaust_instance(Instance& instance, Draw& draw) {
   for (SlotIndex slot = 0; slot < slots_.size() && !refused; ++slot) {
     if (slots_[slot]) continue;
     std::uint32_t tokens = spec_.model.shape.max_len;
-    const std::vector<TokenId> prompt(
-        spec_.model.shape.kind == ModelKind::decoder ? tokens : 0, 0);
+    const std::vector<TokenId> prompt(spec_.model.shape.kind == ModelKind::decoder ? tokens : 0, 0);
     bool in = false;
     while (!in && tokens > 0) {
       in = instance.admit({.slot = slot,
@@ -192,7 +195,8 @@ void World::exhaust_instance(Instance& instance, Draw& draw) {
   }
   for (SlotIndex slot = 0; slot < slots_.size(); ++slot) {
     if (!slots_[slot] || !slots_[slot]->decodes() || draw.one_in(2)) continue;
-    if (slots_[slot]->truth.positions < spec_.model.shape.max_len) refused |= !instance.extend(slot);
+    if (slots_[slot]->truth.positions < spec_.model.shape.max_len)
+      refused |= !instance.extend(slot);
   }
   for (const SlotIndex slot : taken) instance.release(slot);
   say(fmt::format("fill the pool of {}{}", instance.label(), refused ? "" : ": it is never full"));
