@@ -84,10 +84,7 @@ class Shrinker {
   }
 
   void drop_names() {
-    std::vector<std::string> names{"forks", "overlap", "pauses", "leaving", "exhaust"};
-    for (const EngineSpec& engine : draw_world(part_).engines) names.push_back(engine.label);
-    for (const std::string_view fault : kFaultNames) names.emplace_back(fault);
-    for (const std::string& name : names) {
+    for (const std::string& name : all_part_names()) {
       WorldPart without = part_;
       without.without.insert(name);
       if (still_fails(without)) part_ = std::move(without);

@@ -102,7 +102,6 @@ class SimDevice final : public Device {
   Mapper mapper_;
   std::array<const Kernel*, 5> copies_;
   Canary canary_;
-  RandomStream canary_random_;
   std::optional<Fault> armed_;
   RandomStream random_;
   bool fired_ = false;

@@ -52,7 +52,8 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--commands", options.part.commands, "of that world, at most");
   app.add_option("--skip", options.skip, "commands left out: first-last,...");
   app.add_option("--without", options.without, "engines, features and faults left out")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(CLI::IsMember(all_part_names()));
   app.add_flag("--trace", options.trace, "prints every command that does something");
   app.add_flag("--shrink", options.shrink, "makes the failing world smaller");
   app.add_option("--canary", options.part.canary, "a device that is broken on purpose")

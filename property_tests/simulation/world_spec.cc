@@ -274,6 +274,14 @@ std::string WorldSpec::describe() const {
   return text;
 }
 
+std::vector<std::string> all_part_names() {
+  std::vector<std::string> names{"forks",      "overlap",   "pauses",     "leaving",
+                                 "exhaust",    "static",    "paged",      "paged_graph",
+                                 "kvrm-fused", "kvrm-full", "kvrm-delta", "kvrm-remap"};
+  names.insert(names.end(), kFaultNames.begin(), kFaultNames.end());
+  return names;
+}
+
 bool WorldPart::skips(std::uint64_t command) const {
   return std::ranges::any_of(skipped, [&](const auto& range) {
     return range.first <= command && command <= range.second;

@@ -57,8 +57,7 @@ struct WorldSpec {
   std::string describe() const;
 };
 
-// Names in `without`: "forks", "overlap", "pauses", "leaving", "exhaust", an engine's label, or a
-// fault's name.
+// Names in `without` are those of all_part_names().
 struct WorldPart {
   std::uint64_t world = 0;                                       // the seed
   std::uint64_t commands = 0;                                    // at most; 0: all
@@ -69,6 +68,9 @@ struct WorldPart {
   bool skips(std::uint64_t command) const;
   std::string arguments() const;  // of kvrm_sim, that run it again
 };
+
+// Features, labels of engines, and faults, that a run can do without.
+std::vector<std::string> all_part_names();
 
 WorldSpec draw_world(std::uint64_t seed);
 // The world less what the part leaves out.
