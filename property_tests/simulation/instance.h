@@ -47,6 +47,10 @@ class Instance {
   bool admit(const Admission& admission);
   bool extend(SlotIndex slot);  // true at once where it was extended before
   void release(SlotIndex slot);
+  // 0: it has no block pool.
+  std::uint32_t block_tokens() const {
+    return spec_.kind == "static" ? 0 : spec_.options.block_tokens;
+  }
   bool extended(SlotIndex slot) const { return extended_[slot]; }
 
   void submit(const StepPlan& plan);

@@ -42,9 +42,9 @@ TEST(Simulation, EverySeedEndsInTheSameStateTwice) {
 TEST(Simulation, MeetsEveryFaultAndEveryRareState) {
   const SwarmResult result =
       run_swarm({.seed = 11, .worlds = 40, .threads = 2}, make_registry(), ignore_world);
-  ASSERT_FALSE(result.first) << result.first->violation << ": "
-                             << result.first->part.arguments();
-  for (std::size_t i = 0; i < kFaults; ++i) EXPECT_GT(result.totals.faults[i], 10U) << kFaultNames[i];
+  ASSERT_FALSE(result.first) << result.first->violation << ": " << result.first->part.arguments();
+  for (std::size_t i = 0; i < kFaults; ++i)
+    EXPECT_GT(result.totals.faults[i], 10U) << kFaultNames[i];
   EXPECT_GT(result.totals.preemptions, 50U);
   EXPECT_GT(result.totals.recomputed, 100U);
   EXPECT_GT(result.totals.forks, 50U);
@@ -87,9 +87,7 @@ TEST(RecordAttack, SaysSoWhenARecordIsAccepted) {
   DescriptorBuilder builder(limits);
   builder.edit_slot(inactive_slot(0));
   builder.commit(channel);
-  const ApplyStepArgs args{.channel = &channel, 
-                           .image = image.data(),
-                           .limits = limits};
+  const ApplyStepArgs args{.channel = &channel, .image = image.data(), .limits = limits};
   RandomStream random(1, "attack");
   for (const Fault fault : {Fault::record_flipped, Fault::record_torn}) {
     const AttackResult refused = attack_image(args, fault, random);

@@ -90,6 +90,7 @@ class World {
   void disarm(Instance& instance, bool armed);
   void take_row(Instance& instance, const RowResult& row, SlotIndex slot, std::uint32_t position);
   void ask_oracle(const History& history, const RowResult& row, std::uint32_t position);
+  void check_memory();
   void read_back(Draw& draw, std::span<const SlotIndex> plan);
   std::optional<SlotIndex> any_slot(Draw& draw, bool used) const;
   std::optional<SlotIndex> youngest_but(SlotIndex slot) const;

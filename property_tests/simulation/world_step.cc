@@ -6,6 +6,7 @@
 #include <span>
 
 #include "harness/base/hash.h"
+#include "harness/base/units.h"
 #include "property_tests/simulation/world.h"
 
 namespace kvrm::simulation {
@@ -79,7 +80,35 @@ void World::step(Draw& draw) {
   }
   for (const auto& instance : instances_) step_instance(*instance, plan, draw);
   read_back(draw, plan);
+  check_memory();
   end_finished(plan);
+}
+
+// Where nothing is shared or summarised, what a pooled engine holds is what its histories' lengths
+// say, to the byte.
+void World::check_memory() {
+  const bool shares = spec_.weights[static_cast<std::size_t>(Command::fork)] > 0;
+  if (shares || spec_.far_history.enabled) return;
+  const std::uint64_t token_bytes = spec_.model.shape.kv_bytes_per_token();
+  for (const auto& instance : instances_) {
+    const std::uint32_t block = instance->block_tokens();
+    if (block == 0) continue;
+    std::uint64_t live = 0;
+    std::uint64_t allocated = 0;
+    for (SlotIndex slot = 0; slot < slots_.size(); ++slot) {
+      if (!slots_[slot]) continue;
+      const History& history = *slots_[slot];
+      const std::uint64_t tokens =
+          std::max(history.known, history.truth.positions) + (instance->extended(slot) ? 1 : 0);
+      live += tokens;
+      allocated += round_up(tokens, block);
+    }
+    const MemoryUsage memory = instance->engine().usage().memory;
+    if (memory.live_bytes != live * token_bytes ||
+        memory.allocated_bytes != allocated * token_bytes) {
+      fail_with(instance->label() + ": holds other memory than its histories' lengths say");
+    }
+  }
 }
 
 void World::step_instance(Instance& instance, std::span<const SlotIndex> plan, Draw& draw) {
