@@ -109,6 +109,14 @@ void shrink_after_crash(int number) {
   raise(number);
 }
 
+// A crash of a world that is run alone is a violation like any other; what it says was printed.
+void end_violated(int) { _exit(kViolated); }
+
+void crashes_call(void (*handler)(int)) {
+  signal(SIGABRT, handler);
+  signal(SIGSEGV, handler);
+}
+
 void report(const WorldPart& part, const std::string& violation) {
   fmt::print(stderr, "violation: {}\nreproduce: kvrm_sim {}\n", violation, part.arguments());
 }
@@ -158,8 +166,7 @@ int run_seeds(const std::string& file, const Registry& registry) {
 }
 
 int run_swarm_and_report(const Options& options, const Registry& registry) {
-  signal(SIGABRT, shrink_after_crash);
-  signal(SIGSEGV, shrink_after_crash);
+  crashes_call(shrink_after_crash);
   const SwarmResult result = run_swarm(options.swarm, registry, [&](const WorldPart& part) {
     crash_plan = {fmt::format("{:#x}", part.world), options.json};
   });
@@ -171,8 +178,7 @@ int run_swarm_and_report(const Options& options, const Registry& registry) {
   std::fflush(stdout);
   if (!result.first) return 0;
   report(result.first->part, result.first->violation);
-  signal(SIGABRT, SIG_DFL);
-  signal(SIGSEGV, SIG_DFL);
+  crashes_call(end_violated);
   return shrink_and_report(result.first->part, registry);
 }
 
@@ -181,6 +187,7 @@ int run_main(int argc, char** argv) {
   options.swarm.threads = std::max(1U, std::thread::hardware_concurrency());
   if (const auto code = parse({argv + 1, argv + argc}, options)) return *code;
   const Registry registry = make_registry();
+  crashes_call(end_violated);
   if (!options.seeds_file.empty()) return run_seeds(options.seeds_file, registry);
   if (!options.one_world) return run_swarm_and_report(options, registry);
   if (!options.shrink) return run_world(options.part, registry, options.trace);
