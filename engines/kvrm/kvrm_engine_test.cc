@@ -316,11 +316,11 @@ TEST_F(KvrmEngineTest, PrefillsOfFarHistoriesMayTakeTurns) {
       .enabled = true, .window_tokens = 32, .sink_tokens = 16, .summaries = 3};
   const auto last_outputs = [&](bool in_turns) {
     const auto engine = take(KvrmEngine::make(far, *model_, kernels_, *device_));
-    EXPECT_TRUE(engine->admit({1, 1, 101, 150, {}}));
+    EXPECT_TRUE(engine->admit({1, 1, 101, 140, {}}));
     EXPECT_TRUE(engine->admit({2, 2, 102, 100, {}}));
-    engine->prefill({1, 0, 110, false});
+    engine->prefill({1, 0, 130, false});  // the next entry changes at 143
     if (in_turns) engine->prefill({2, 0, 60, false});
-    const std::uint64_t first = engine->prefill({1, 110, 40, true}).rows[0].output_digest;
+    const std::uint64_t first = engine->prefill({1, 130, 10, true}).rows[0].output_digest;
     if (!in_turns) engine->prefill({2, 0, 60, false});
     return std::pair(first, engine->prefill({2, 60, 40, true}).rows[0].output_digest);
   };
