@@ -15,10 +15,10 @@ namespace {
 struct Coverage {
   std::uint64_t preemptions = 0;
   std::uint64_t refused = 0;
-  std::uint64_t waiting = 0;         // never admitted when the run was cut
-  std::uint64_t cut = 0;             // in flight with some of their tokens
-  std::uint64_t wasted_rows = 0;     // planned ahead for a request that had ended
-  std::uint64_t preempted_often = 0; // requests that were preempted three times and more
+  std::uint64_t waiting = 0;          // never admitted when the run was cut
+  std::uint64_t cut = 0;              // in flight with some of their tokens
+  std::uint64_t wasted_rows = 0;      // planned ahead for a request that had ended
+  std::uint64_t preempted_often = 0;  // requests that were preempted three times and more
 };
 
 EngineResult totals_of(const EventLog& log) {
@@ -37,7 +37,8 @@ void expect_request_conserved(const RandomRun& run, const RequestRecord& record,
   const std::size_t given = found == run.timeline.tokens.end() ? 0 : found->second.size();
   ASSERT_EQ(record.output_tokens, given) << record.id;
   ASSERT_EQ(record.state == RequestState::refused, !run.fits(request)) << record.id;
-  ASSERT_EQ(record.state == RequestState::finished, run.fits(request) && given == request.output_tokens)
+  ASSERT_EQ(record.state == RequestState::finished,
+            run.fits(request) && given == request.output_tokens)
       << record.id;
   ASSERT_EQ(record.recomputed_tokens, run.engine->recomputed_tokens(record.id)) << record.id;
   coverage.refused += record.state == RequestState::refused ? 1 : 0;
@@ -107,7 +108,8 @@ TEST(Conservation, EveryRequestThatFitsAloneFinishes) {
     SCOPED_TRACE("RandomRun(" + std::to_string(seed) + ") without room");
     RandomRun run(seed);
     run.time_limit = 0;
-    run.script.capacity_tokens = round_up(run.script.info.max_history_tokens, run.script.block_tokens);
+    run.script.capacity_tokens =
+        round_up(run.script.info.max_history_tokens, run.script.block_tokens);
     std::uint64_t bound = 0;
     for (Request& request : run.requests) {
       if (request.id % 2 == 0 && run.fits(request)) {

@@ -56,10 +56,8 @@ EventLog serve(const System& system, std::uint64_t seed) {
   ManualClock clock;
   QueueEngine engine(system.servers, draw_service, stream, clock);
   DriveOptions options;
-  options.budget = {.kv_bytes = 1,
-                    .max_batch = system.servers,
-                    .max_len = 1U << 30,
-                    .prefill_tokens = 1U << 30};
+  options.budget = {
+      .kv_bytes = 1, .max_batch = system.servers, .max_len = 1U << 30, .prefill_tokens = 1U << 30};
   options.vocabulary = 2;
   options.expected_requests = kRequests;
   options.samples = {.longest = 0, .preempted = 0, .random = 0, .seed = 0};
@@ -90,7 +88,8 @@ Waits waits_of(const EventLog& log) {
 // Erlang C: the share that waits with `servers` servers and `erlangs` of work offered.
 double waiting_share(std::uint32_t servers, double erlangs) {
   double blocked = 1;  // Erlang B, by its recursion
-  for (std::uint32_t n = 1; n <= servers; ++n) blocked = erlangs * blocked / (n + erlangs * blocked);
+  for (std::uint32_t n = 1; n <= servers; ++n)
+    blocked = erlangs * blocked / (n + erlangs * blocked);
   const double load = erlangs / servers;
   return blocked / (1 - load * (1 - blocked));
 }
