@@ -1,5 +1,5 @@
-// Test only: sparse arrays and one row of them, for kernels at offsets beyond 2^32 elements, and the
-// cases of the kernels that write KV memory. Each case gives what item `row` wrote.
+// Test only: sparse arrays and one row of them, for kernels at offsets beyond 2^32 elements, and
+// the cases of the kernels that write KV memory. Each case gives what item `row` wrote.
 #pragma once
 
 #include <sys/mman.h>

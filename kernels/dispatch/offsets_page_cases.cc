@@ -62,7 +62,6 @@ Output append_kv(const KernelSet& kernels, std::uint32_t row) {
   return output;
 }
 
-
 // Block `row` of the pool into block `row` of the view of row `row`.
 Output gather_groups(const KernelSet& kernels, std::uint32_t row) {
   const Floats pool = rows_up_to(row);
@@ -70,11 +69,11 @@ Output gather_groups(const KernelSet& kernels, std::uint32_t row) {
   const Sparse<KvGroup> groups(row + 1);
   fill(pool, row, 17);
   groups[row] = {row, row, 1, 0};
-  run_item(kernels.gather_groups,
-           GatherGroupsArgs{kBlockBytes, reinterpret_cast<const std::byte*>(pool.data()),
-                            reinterpret_cast<std::byte*>(view.data()), kBlockBytes, groups.data(),
-                            1},
-           row);
+  run_item(
+      kernels.gather_groups,
+      GatherGroupsArgs{kBlockBytes, reinterpret_cast<const std::byte*>(pool.data()),
+                       reinterpret_cast<std::byte*>(view.data()), kBlockBytes, groups.data(), 1},
+      row);
   return read(view, 2 * row);
 }
 

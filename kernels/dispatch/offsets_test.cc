@@ -53,9 +53,10 @@ Output rotary(const KernelSet& kernels, std::uint32_t row) {
   fill(table, row, 4);
   fill(query, row, 5);
   fill(key, row, 6);
-  run_item(kernels.rotary,
-           RotaryArgs{table.data(), position.data(), query.data(), key.data(), 1, 1, kWidth, kWidth},
-           row);
+  run_item(
+      kernels.rotary,
+      RotaryArgs{table.data(), position.data(), query.data(), key.data(), 1, 1, kWidth, kWidth},
+      row);
   return join(read(query, row), read(key, row));
 }
 
@@ -102,8 +103,8 @@ Output digest(const KernelSet& kernels, std::uint32_t row) {
   const Sparse<std::uint64_t> hash(row + 1);
   fill(output, row, 9);
   length[row] = 1;
-  run_item(kernels.digest,
-           DigestArgs{output.data(), kWidth, kWidth, length.data(), hash.data()}, row);
+  run_item(kernels.digest, DigestArgs{output.data(), kWidth, kWidth, length.data(), hash.data()},
+           row);
   return {static_cast<float>(hash[row] % 1'000'003)};
 }
 
@@ -208,13 +209,13 @@ using Case = std::function<Output(const KernelSet&, std::uint32_t)>;
 
 const std::map<std::string, Case>& cases() {
   static const std::map<std::string, Case> all = {
-      {"attention", attention},         {"attention_merge", attention_merge},
-      {"append_kv", append_kv},         {"gather_groups", gather_groups},
-      {"copy_blocks", copy_blocks},     {"stage_groups", stage_groups},
-      {"view_slots", view_slots},       {"linear", linear},
-      {"embedding", embedding},         {"add_norm", add_norm},
-      {"rotary", rotary},               {"swiglu", swiglu},
-      {"argmax", argmax},               {"content", content},
+      {"attention", attention},     {"attention_merge", attention_merge},
+      {"append_kv", append_kv},     {"gather_groups", gather_groups},
+      {"copy_blocks", copy_blocks}, {"stage_groups", stage_groups},
+      {"view_slots", view_slots},   {"linear", linear},
+      {"embedding", embedding},     {"add_norm", add_norm},
+      {"rotary", rotary},           {"swiglu", swiglu},
+      {"argmax", argmax},           {"content", content},
       {"digest", digest},
   };
   return all;
