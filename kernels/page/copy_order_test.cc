@@ -54,7 +54,8 @@ std::vector<BlockCopy> draw_block_copies(RandomStream& random) {
   for (int attempt = 0; attempt < 12; ++attempt) {
     const auto blocks = static_cast<std::uint32_t>(1 + random.below(3));
     const auto source = static_cast<std::uint32_t>(random.below(kBlocks - blocks + 1));
-    const auto destination = static_cast<std::uint32_t>(random.below(kBlocks - blocks + 1));
+    auto destination = static_cast<std::uint32_t>(random.below(kBlocks - blocks + 1));
+    if (random.below(3) == 0) destination = std::min(source + blocks, kBlocks - blocks);
     bool free = source + blocks <= destination || destination + blocks <= source;
     for (std::uint32_t b = 0; b < blocks; ++b) {
       free = free && !destinations.contains(source + b) && !sources.contains(destination + b) &&

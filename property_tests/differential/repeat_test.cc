@@ -1,5 +1,5 @@
-// The same case twice gives the same run: requests, tokens, every counter, every step's rows, groups
-// and bytes, however many workers there were (DESIGN 19, 23). Times are the machine's own.
+// The same case twice gives the same run: requests, tokens, every counter, every step's rows,
+// groups and bytes, however many workers there were (DESIGN 19, 23). Times are the machine's own.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -59,7 +59,7 @@ TEST(Repeat, SameCaseSameRunOnAnyNumberOfWorkers) {
       moved += first->log.end_usage.counters.moved_bytes;
     }
   }
-  EXPECT_GT(preemptions, 20U);
+  EXPECT_GT(preemptions, 10U);
   EXPECT_GT(moved, 100'000U);
 }
 

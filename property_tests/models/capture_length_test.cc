@@ -3,9 +3,9 @@
 // it gives the bits of eager steps at every length.
 #include <gtest/gtest.h>
 
-#include <string>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engines/decoder/test_models.h"

@@ -2,6 +2,8 @@
 // was freed and used again with other content (DESIGN 19, 13); nothing depends on what memory held
 // before (15); padding rows and masked positions read nothing (16); and what is counted as moved is
 // what the graph's operations copied (22).
+#include "property_tests/models/step_memory.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,7 +13,6 @@
 #include "engines/decoder/test_models.h"
 #include "engines/history/pooled_testing.h"
 #include "engines/kvrm/kvrm_engine.h"
-#include "property_tests/models/step_memory.h"
 
 namespace kvrm {
 namespace {
@@ -101,8 +102,8 @@ void StepMemoryTest::run(const EngineSpec& with, std::uint64_t seed, const Outpu
 TEST_P(StepMemoryTest, ViewsShowThePoolAndNothingElseMatters) {
   const Outputs expected = alone();
   for (const Transport transport : {Transport::fused, Transport::full, Transport::delta}) {
-    for (const Placement placement : {Placement::lifo, Placement::address_ordered,
-                                      Placement::extent}) {
+    for (const Placement placement :
+         {Placement::lifo, Placement::address_ordered, Placement::extent}) {
       const auto seed = 31 + static_cast<std::uint64_t>(placement);
       SCOPED_TRACE("transport " + std::to_string(static_cast<int>(transport)) + ", placement " +
                    std::to_string(static_cast<int>(placement)));
