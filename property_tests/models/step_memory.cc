@@ -94,6 +94,11 @@ std::uint64_t StepMemory::copied_bytes() const {
   return bytes;
 }
 
+bool StepMemory::staged_all() const {
+  return std::ranges::any_of(device_.args_of<StageGroupsArgs>("stage_groups"),
+                             [](const auto* args) { return *args->stage_all != 0; });
+}
+
 StepMemory::Tables StepMemory::tables() const {
   const AttentionArgs& attention = *device_.args_of<AttentionArgs>("attention").front();
   Tables tables{.length = attention.length, .rows = attention.rows};

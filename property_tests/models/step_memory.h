@@ -29,6 +29,8 @@ class StepMemory {
 
   // Bytes that the step's operations copied, by their arguments as they are now.
   std::uint64_t copied_bytes() const;
+  // The record of the step left its groups to be staged all.
+  bool staged_all() const;
   // Empty, or where a view of a slot is not what the pool holds.
   std::string compare_views();
   // Right after collect(), while only slots of the step hold histories: all of the pool and of the

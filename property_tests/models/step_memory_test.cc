@@ -56,11 +56,12 @@ class StepMemoryTest : public ::testing::TestWithParam<Setup> {
     return GetParam().kind == ModelKind::decoder ? model_->shape().vocabulary : 0;
   }
   using Outputs = std::vector<std::vector<std::uint64_t>>;
-  Outputs alone() {
+  Outputs alone(const FarHistoryRule& rule = {}) {
     const auto device = cpu();
     Outputs outputs;
     EngineSpec one = spec(Transport::fused, Placement::extent);
     one.budget.max_batch = 1;
+    one.options.far_history = rule;
     const auto engine = take(KvrmEngine::make(one, *model_, kernels_, *device));
     for (const TestRequest& request : requests_) {
       outputs.push_back(Churn(*engine, {request}, vocabulary(), 1).run()[0]);
@@ -74,6 +75,7 @@ class StepMemoryTest : public ::testing::TestWithParam<Setup> {
   std::vector<TestRequest> requests_ = draw_requests(8, 14, model_->shape().max_len);
   watched::StepMemoryCounts counts_;
   std::uint64_t preemptions_ = 0;
+  std::uint64_t far_merges_ = 0;
 };
 
 void StepMemoryTest::run(const EngineSpec& with, std::uint64_t seed, const Outputs& expected) {
@@ -88,9 +90,11 @@ void StepMemoryTest::run(const EngineSpec& with, std::uint64_t seed, const Outpu
     ASSERT_EQ(now - moved, memory.copied_bytes());
     memory.counts.copied_bytes += memory.copied_bytes();
     moved = now;
-    memory.poison_what_is_not_live();
+    // Radii of a far history lie in blocks that no table has.
+    if (!with.options.far_history.enabled) memory.poison_what_is_not_live();
   });
   EXPECT_EQ(churn.run(), expected);
+  far_merges_ += engine->usage().counters.far_merges;
   preemptions_ += churn.preemptions();
   counts_.staged_blocks += memory.counts.staged_blocks;
   counts_.reused_blocks += memory.counts.reused_blocks;
@@ -119,6 +123,25 @@ TEST_P(StepMemoryTest, ViewsShowThePoolAndNothingElseMatters) {
   EXPECT_GT(counts_.copied_bytes, 100'000U);
 }
 
+// Entries are written where they lie, in blocks that views were given before.
+TEST_P(StepMemoryTest, ViewsShowFarHistoriesThatChangeInPlace) {
+  const std::uint32_t block = GetParam().block_tokens;
+  const FarHistoryRule rule{.enabled = true,
+                            .block_tokens = block,
+                            .window_tokens = block,
+                            .sink_tokens = block,
+                            .summaries = 2};
+  const Outputs expected = alone(rule);
+  for (const Transport transport : {Transport::full, Transport::delta}) {
+    SCOPED_TRACE("transport " + std::to_string(static_cast<int>(transport)));
+    EngineSpec with = spec(transport, Placement::lifo);
+    with.options.far_history = rule;
+    run(with, 41, expected);
+  }
+  EXPECT_GT(counts_.staged_blocks, 1000U);
+  EXPECT_GT(far_merges_, 0U);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, StepMemoryTest,
                          ::testing::Values(Setup{ModelKind::decoder, DType::f32, 16},
                                            Setup{ModelKind::attention_only, DType::bf16, 8},
@@ -130,6 +153,40 @@ INSTANTIATE_TEST_SUITE_P(Models, StepMemoryTest,
                                   std::string(dtype_name(value.param.kv_dtype)) + "_block" +
                                   std::to_string(value.param.block_tokens);
                          });
+
+// More groups than a record lists, which only many long histories at once and one block a group
+// make: everything is staged, and counted as what it copies.
+TEST(StepMemory, AStagingOfEverythingIsCountedAsWhatItCopies) {
+  const auto model = tiny_model(ModelKind::attention_only, DType::bf16);
+  const KernelSet kernels = take(select_kernels("auto"));
+  WatchedDevice device(cpu());
+  EngineSpec spec{.kind = "kvrm", .label = "kvrm", .options = {}, .budget = {}};
+  spec.options.block_tokens = 8;
+  spec.options.transport = Transport::delta;
+  spec.options.max_group_bytes = 1;
+  spec.budget = {.kv_bytes = 5 * 2 * 256 * model->shape().kv_bytes_per_token(),
+                 .max_batch = 5,
+                 .max_len = model->shape().max_len,
+                 .prefill_tokens = 200};
+  const auto engine = take(KvrmEngine::make(spec, *model, kernels, device));
+  StepMemory memory(device);
+  const std::vector<SlotIndex> slots = {0, 1, 2, 3, 4};
+  for (const SlotIndex slot : slots) {
+    ASSERT_TRUE(engine->admit({slot, slot, 100 + slot, 190, {}}));
+    engine->prefill({slot, 0, 190, true});
+  }
+  std::uint64_t moved = engine->usage().counters.moved_bytes;
+  for (Epoch number = 1; number <= 3; ++number) {
+    for (const SlotIndex slot : slots) ASSERT_TRUE(engine->extend(slot));
+    engine->submit({number, slots});
+    engine->collect();
+    EXPECT_EQ(memory.staged_all(), number == 1);
+    EXPECT_EQ(memory.compare_views(), "");
+    const std::uint64_t now = engine->usage().counters.moved_bytes;
+    EXPECT_EQ(now - moved, memory.copied_bytes()) << number;
+    moved = now;
+  }
+}
 
 }  // namespace
 }  // namespace kvrm
