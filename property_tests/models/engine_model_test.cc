@@ -33,7 +33,7 @@ constexpr std::uint32_t kSlots = 4;
 constexpr std::uint64_t kKeys = 3;  // contents; equal ones are what forks share
 
 enum class Kind : std::uint8_t { admit, fork, prefill, extend, step, step_ahead, release };
-constexpr const char* kKinds[] = {"admit", "fork", "prefill", "extend",
+constexpr const char* kKinds[] = {"admit", "fork",       "prefill", "extend",
                                   "step",  "step ahead", "release"};
 
 struct Operation {
@@ -54,10 +54,9 @@ rc::Gen<Operation> operations() {
                                                     {4, Kind::step},
                                                     {6, Kind::step_ahead},
                                                     {1, Kind::release}});
-  return rc::gen::build<Operation>(
-      rc::gen::set(&Operation::kind, kind),
-      rc::gen::set(&Operation::slot, rc::gen::inRange(0U, kSlots)),
-      rc::gen::set(&Operation::amount, rc::gen::inRange(0U, 1000U)));
+  return rc::gen::build<Operation>(rc::gen::set(&Operation::kind, kind),
+                                   rc::gen::set(&Operation::slot, rc::gen::inRange(0U, kSlots)),
+                                   rc::gen::set(&Operation::amount, rc::gen::inRange(0U, 1000U)));
 }
 
 using Coverage = std::map<std::string, std::uint64_t>;
@@ -128,8 +127,8 @@ class EngineModel {
   void fork(SlotIndex index, std::uint32_t amount) {
     const SlotIndex parent = amount % kSlots;
     if (!engine_.info().can_fork || !slots_[parent] || !slots_[parent]->prefilled()) return;
-    const std::uint32_t shared = amount % 3 == 0 ? 1 + amount % slots_[parent]->length
-                                                 : slots_[parent]->length;
+    const std::uint32_t shared =
+        amount % 3 == 0 ? 1 + amount % slots_[parent]->length : slots_[parent]->length;
     if (shared == kMaxLen) return;
     const bool fits = all_or_nothing([&] {
       return engine_.admit({.slot = index,
@@ -285,15 +284,38 @@ TEST_P(EngineModelTest, EveryRowIsThatOfTheRequestAlone) {
     model.finish();
   });
   EXPECT_TRUE(holds);
-  std::vector<std::string> cases = {"admission",       "extension",       "step beside idle slots",
+  std::vector<std::string> cases = {"admission",       "extension",      "step beside idle slots",
                                     "aborted prefill", "extended ahead", "released with room",
                                     "longest history"};
   if (GetParam().pooled) {
-    cases.insert(cases.end(), {"failed admission", "failed extension", "fork", "failed fork",
-                               "copy on write"});
+    cases.insert(cases.end(),
+                 {"failed admission", "failed extension", "fork", "failed fork", "copy on write"});
     if (std::string(GetParam().name).starts_with("kvrm")) cases.emplace_back("compacted block");
   }
   for (const std::string& name : cases) EXPECT_GT(coverage[name], 0U) << name;
+}
+
+// What the property found: a fork pauses while its parent, which had room for its next position
+// already, is extended ahead and gets a copy of the block that both hold. The parent's row went on
+// in the old block.
+TEST_P(EngineModelTest, AParentExtendedAheadLeavesTheBlockThatAPausingForkHolds) {
+  if (!GetParam().pooled) return;
+  const Expected expected = alone();
+  const auto device = cpu(1);
+  const auto engine = take(GetParam().make(spec(), *model_, kernels_, *device));
+  Coverage coverage;
+  EngineModel model(*engine, expected, coverage);
+  for (const Operation& call : {Operation{Kind::admit, 0, 0},
+                                {Kind::prefill, 0, 0},
+                                {Kind::extend, 0, 0},
+                                {Kind::fork, 1, 0},
+                                {Kind::step_ahead, 0, 1},
+                                {Kind::step, 0, 0}}) {
+    SCOPED_TRACE(testing::PrintToString(call));
+    ASSERT_NO_THROW(model.run(call));
+  }
+  EXPECT_EQ(coverage["extended ahead"], 1U);
+  EXPECT_EQ(engine->usage().counters.copy_on_writes, 1U);
 }
 
 INSTANTIATE_TEST_SUITE_P(
