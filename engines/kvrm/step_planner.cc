@@ -142,6 +142,7 @@ void StepPlanner::sync_tables(SlotIndex slot) {
   edits_.clear();
   if (known > 0 && version != state.version) {
     groups_.replace(slot, table, edits_);
+    state.room = 0;  // the row's own block may be another one now: ask where it goes on
   } else {
     groups_.append(slot, table.subspan(known), edits_);
   }
