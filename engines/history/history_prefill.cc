@@ -61,7 +61,10 @@ void HistoryPrefill::set_layers(const EngineSpec& spec, const PoolPlan& plan, co
   update_items_ = plan.layers * plan.layout.kv_heads;
 }
 
-void HistoryPrefill::begin_history() { std::ranges::fill(biases_.as<float>(), 0.0F); }
+void HistoryPrefill::begin_chunk(std::span<const FarBias> biases) {
+  std::ranges::fill(biases_.as<float>(), 0.0F);
+  for (const FarBias& entry : biases) biases_.as<float>()[entry.entry] = entry.bias;
+}
 
 void HistoryPrefill::update(const FarChanges& changes) {
   if (changes.updates.empty()) return;

@@ -20,8 +20,9 @@ class HistoryPrefill {
                                      const KvPool& pool, const DecoderModel& model,
                                      const KernelSet& kernels, Device& device);
 
-  // Before the first piece of a history: it has no entries yet.
-  void begin_history();
+  // Before the first piece of a chunk: the entries that its history has. The chunk before it may
+  // have been another history's.
+  void begin_chunk(std::span<const FarBias> biases);
   // Runs the updates, which are of one history.
   void update(const FarChanges& changes);
   // Runs a chunk of the history whose blocks are `table`.

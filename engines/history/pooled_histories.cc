@@ -173,7 +173,9 @@ RowResult PooledHistories::prefill_plain(const Slot& slot, const PrefillChunk& c
 // Piece by piece, so that every row of a piece sees the same entries.
 RowResult PooledHistories::prefill_far(const Slot& slot, const PrefillChunk& chunk) {
   const SlotIndex index = index_of(slot);
-  if (chunk.first == 0) prefill_.begin_history();
+  std::vector<FarBias> biases;
+  list_far_biases(index, biases);
+  prefill_.begin_chunk(biases);
   RowResult result;
   const std::uint32_t end = chunk.first + chunk.count;
   for (std::uint32_t first = chunk.first; first < end;) {

@@ -346,6 +346,62 @@ TEST_F(KvrmEngineTest, StagingEverythingIsOneFullCommit) {
             slots.size() * positions * model_->shape().kv_bytes_per_token());
 }
 
+// A fork makes the parent's last block a shared one, so that the room for its next position, taken
+// while a step runs, is in a copy of that block. The row must move there with it. Found by
+// kvrm_sim.
+TEST_F(KvrmEngineTest, ARowWhoseBlockWasCopiedAheadOfItsStepMovesWithIt) {
+  for (const Transport transport : {Transport::fused, Transport::full, Transport::delta}) {
+    const auto output = [&](bool ahead) {
+      const auto engine = take(KvrmEngine::make(spec(transport), *model_, kernels_, *device_));
+      start(*engine, 1, 20);
+      step(*engine, 1, {1});
+      EXPECT_TRUE(engine->extend(1));
+      EXPECT_TRUE(engine->admit({.slot = 2,
+                                 .request = 2,
+                                 .content_key = 102,
+                                 .token_count = 21,
+                                 .tokens = {},
+                                 .prefix_key = 101,
+                                 .prefix_tokens = 20,
+                                 .fork_from = 1}));
+      const std::vector<SlotIndex> parent = {1};
+      engine->submit({2, parent});
+      if (ahead) {
+        EXPECT_TRUE(engine->extend(1));
+        engine->prepare({3, parent});
+      }
+      engine->collect();
+      EXPECT_TRUE(ahead || engine->extend(1));
+      EXPECT_TRUE(engine->extend(2));
+      const std::vector<SlotIndex> both = {1, 2};
+      engine->submit({3, both});
+      std::vector<std::uint64_t> digests;
+      for (const RowResult& row : engine->collect().rows) digests.push_back(row.output_digest);
+      EXPECT_EQ(engine->usage().counters.copy_on_writes, 1U);
+      return digests;
+    };
+    EXPECT_EQ(output(true), output(false)) << static_cast<int>(transport);
+  }
+}
+
+// Each history's chunks see that history's entries. Found by kvrm_sim.
+TEST_F(KvrmEngineTest, PrefillsOfFarHistoriesMayTakeTurns) {
+  EngineSpec far = spec(Transport::fused);
+  far.options.far_history = {
+      .enabled = true, .window_tokens = 32, .sink_tokens = 16, .summaries = 3};
+  const auto last_outputs = [&](bool in_turns) {
+    const auto engine = take(KvrmEngine::make(far, *model_, kernels_, *device_));
+    EXPECT_TRUE(engine->admit({1, 1, 101, 140, {}}));
+    EXPECT_TRUE(engine->admit({2, 2, 102, 100, {}}));
+    engine->prefill({1, 0, 130, false});  // the next entry changes at 143
+    if (in_turns) engine->prefill({2, 0, 60, false});
+    const std::uint64_t first = engine->prefill({1, 130, 10, true}).rows[0].output_digest;
+    if (!in_turns) engine->prefill({2, 0, 60, false});
+    return std::pair(first, engine->prefill({2, 60, 40, true}).rows[0].output_digest);
+  };
+  EXPECT_EQ(last_outputs(true), last_outputs(false));
+}
+
 TEST_F(KvrmEngineTest, OptionsThatCannotWorkAreErrors) {
   EngineSpec gap = spec(Transport::full);
   gap.options.max_gap_blocks = 2;

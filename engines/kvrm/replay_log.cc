@@ -167,7 +167,9 @@ Result<ReplayedLog> replay_descriptor_log(const std::string& path, const EngineS
   }
   const auto engine = KvrmEngine::make(spec, model, kernels, device);
   if (!engine) return tl::unexpected(engine.error());
-  Replay replay(**engine, model.shape().vocabulary, path);
+  // A preset's vocabulary stays in the shape of attention_only, whose requests have no tokens.
+  const bool has_tokens = model.shape().kind == ModelKind::decoder;
+  Replay replay(**engine, has_tokens ? model.shape().vocabulary : 0, path);
   while (true) {
     const Result<std::optional<LogEntry>> entry = reader->next();
     if (!entry) return tl::unexpected(entry.error());

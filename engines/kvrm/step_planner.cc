@@ -143,6 +143,9 @@ void StepPlanner::sync_tables(SlotIndex slot) {
   const std::uint64_t version = histories_.table_version(slot);
   const std::uint32_t known = groups_.blocks(slot);
   if (known == table.size() && version == state.version) return;
+  // A table that changed before its end may have moved the block that the row is in, which
+  // prepare() does not ask for.
+  if (version != state.version) state.room = 0;
   edits_.clear();
   if (known > 0 && version != state.version) {
     groups_.replace(slot, table, edits_);

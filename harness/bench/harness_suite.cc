@@ -63,9 +63,23 @@ Result<std::unique_ptr<Device>> make_one_worker(const Registry& registry) {
       {.kind = registry.backends.front().kind, .profile = "", .workers = 1});
 }
 
+// What may be watched beside the event log, which is always written.
+void watch_everything(DriveOptions& options, std::uint64_t& seen) {
+  options.keep_output_tokens = true;
+  options.progress = [&seen](const DriveProgress&) { ++seen; };
+  options.on_finished = [&seen](const RequestRecord&, const OutputSample&) { ++seen; };
+}
+
+struct DriveCase {
+  std::uint32_t batch = 1;
+  std::uint64_t requests = 1;
+  bool watched = false;
+};
+
 // One closed-loop run; an operation is one token. Engine and device are made outside of the
 // measured time.
-BenchSample drive_once(const Registry& registry, std::uint32_t batch, std::uint64_t requests) {
+BenchSample drive_once(const Registry& registry, const DriveCase& run) {
+  const auto [batch, requests, watched] = run;
   const Budget budget{.kv_bytes = 1, .max_batch = batch, .max_len = 1024, .prefill_tokens = 1024};
   const NoModel model;
   const auto device = make_one_worker(registry);
@@ -79,6 +93,8 @@ BenchSample drive_once(const Registry& registry, std::uint32_t batch, std::uint6
   options.expected_requests = requests;
   options.expected_output_tokens = requests * kOutputTokens;
   options.samples = {.longest = 0, .preempted = 0, .random = 0, .seed = 0};
+  std::uint64_t seen = 0;
+  if (watched) watch_everything(options, seen);
   Clock& clock = (*device)->clock();
   const Nanoseconds start = clock.now();
   const auto log = drive(**engine, stream, {.closed = true, .concurrency = batch}, options, clock);
@@ -97,13 +113,15 @@ Result<std::vector<BenchCase>> harness_cases(const Registry& registry, BenchSize
   for (const std::uint32_t batch : {16U, 64U, 256U, 1024U}) {
     const std::uint64_t requests =
         size == BenchSize::tiny ? batch : std::max<std::uint64_t>(4096, 4 * batch);
-    cases.push_back({.suite = "harness",
-                     .design = "null",
-                     .shape = fmt::format("batch-{}", batch),
-                     .threads = 1,
-                     .measure = [&registry, batch, requests] {
-                       return drive_once(registry, batch, requests);
-                     }});
+    for (const bool watched : {false, true}) {
+      cases.push_back({.suite = "harness",
+                       .design = watched ? "null_watched" : "null",
+                       .shape = fmt::format("batch-{}", batch),
+                       .threads = 1,
+                       .measure = [&registry, run = DriveCase{batch, requests, watched}] {
+                         return drive_once(registry, run);
+                       }});
+    }
   }
   return cases;
 }

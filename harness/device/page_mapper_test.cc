@@ -170,6 +170,21 @@ TEST_F(PageMapperTest, APoolIsZeroedAccountedAndGivenBack) {
   EXPECT_TRUE(mapper_.allocate_pool(0).has_value());
 }
 
+// Address space costs nothing, so that a view may be larger than the machine's memory.
+TEST_F(PageMapperTest, ViewsWorkBeyondTwoToThe32) {
+  const auto pool = mapper_.allocate_pool(2 * page_);
+  fill_page(*pool, page_, 1, 1);
+  const std::size_t far = 9 * kGiB;
+  MappedView view = *mapper_.reserve_view(12 * kGiB);
+  ASSERT_TRUE(view.map(*pool, {.view_offset = far, .pool_offset = page_, .bytes = page_}));
+  EXPECT_TRUE(shows(view.data() + far, page_, content(1, 1)));
+  for (const std::size_t place : {std::size_t{0}, kGiB, 5 * kGiB, far - page_, far + page_}) {
+    EXPECT_TRUE(shows(view.data() + place, page_, std::byte{0})) << place;
+  }
+  ASSERT_TRUE(view.unmap(far, page_));
+  EXPECT_TRUE(shows(view.data() + far, page_, std::byte{0}));
+}
+
 std::size_t open_files() {
   const auto files = std::filesystem::directory_iterator("/proc/self/fd");
   return static_cast<std::size_t>(std::distance(begin(files), end(files)));

@@ -2,6 +2,7 @@
 #include "harness/driver/scheduler.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
@@ -66,11 +67,31 @@ void leave(Scheduler& scheduler, ListModel& model, std::size_t place, bool preem
   model.holders.erase(model.holders.begin() + static_cast<std::ptrdiff_t>(place));
 }
 
-RC_GTEST_PROP(Scheduler, IsAQueueAndAListByAge, ()) {
-  const auto slots = *rc::gen::inRange<std::uint32_t>(1, 140);
+struct Coverage {
+  std::uint64_t full = 0;          // admissions without a free slot
+  std::uint64_t preemptions = 0;   // of anyone, which the driver does to the youngest only
+  std::uint64_t inner_leaves = 0;  // with an older and a younger holder
+  std::uint64_t high_slots = 0;    // of a second word of bits
+};
+
+void note(Coverage& coverage, const ListModel& model, std::size_t place, bool preempted) {
+  coverage.preemptions += preempted ? 1 : 0;
+  coverage.inner_leaves += place > 0 && place + 1 < model.holders.size() ? 1 : 0;
+  coverage.high_slots += model.holders[place].slot >= 64 ? 1 : 0;
+}
+
+void run_sequence(Coverage& coverage) {
+  const auto slots = *rc::gen::element(1U, 2U, 5U, 64U, 65U, 140U);
   Scheduler scheduler(slots);
   ListModel model;
   RequestHandle next = 0;
+  // From any number of holders on: ends and arrivals alone would never fill more than a few slots.
+  const auto held = *rc::gen::inRange<std::uint32_t>(0, slots + 1);
+  for (; next < held; ++next) {
+    scheduler.enqueue(next);
+    model.waiting.push_back(next);
+    admit(scheduler, model, slots);
+  }
   const auto operations = *rc::gen::container<std::vector<std::uint32_t>>(
       300, rc::gen::inRange<std::uint32_t>(0, 1U << 20));
   for (const std::uint32_t operation : operations) {
@@ -84,6 +105,7 @@ RC_GTEST_PROP(Scheduler, IsAQueueAndAListByAge, ()) {
       case 2:
       case 3:
       case 4:
+        coverage.full += model.holders.size() == slots && !model.waiting.empty() ? 1 : 0;
         admit(scheduler, model, slots);
         break;
       case 5:
@@ -92,7 +114,9 @@ RC_GTEST_PROP(Scheduler, IsAQueueAndAListByAge, ()) {
         model.holders[place].decoding = true;
         break;
       default:
-        if (!model.holders.empty()) leave(scheduler, model, place, operation % 8 == 7);
+        if (model.holders.empty()) break;
+        note(coverage, model, place, operation % 8 == 7);
+        leave(scheduler, model, place, operation % 8 == 7);
     }
     expect_equal(scheduler, model);
   }
@@ -119,6 +143,15 @@ TEST(Scheduler, KnowsEverySlotOfAnyNumber) {
       EXPECT_EQ(scheduler.is_decoding(slot), slot % 3 != 1) << slots << " " << slot;
     }
   }
+}
+
+TEST(Scheduler, IsAQueueAndAListByAge) {
+  Coverage coverage;
+  EXPECT_TRUE(rc::check([&] { run_sequence(coverage); }));
+  EXPECT_GT(coverage.full, 100U);
+  EXPECT_GT(coverage.preemptions, 100U);
+  EXPECT_GT(coverage.inner_leaves, 100U);
+  EXPECT_GT(coverage.high_slots, 10U);
 }
 
 }  // namespace

@@ -174,7 +174,7 @@ void merge(const void* raw_args, std::uint32_t row, WorkerContext& /*worker*/) {
   const std::uint64_t chunks = divide_up(args.length[row], args.chunk_tokens);
   const std::size_t stride = partial_stride(args.head_dim);
   const std::size_t chunk_stride = stride * args.query_heads;
-  const float* partial = args.partial + row * args.chunks * chunk_stride;
+  const float* partial = args.partial + std::size_t{row} * args.chunks * chunk_stride;
   float* output = args.output + std::size_t{row} * args.output_stride;
   for (std::uint32_t head = 0; head < args.query_heads; ++head) {
     merge_head(args, partial + head * stride, chunk_stride, chunks,

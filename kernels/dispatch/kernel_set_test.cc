@@ -10,19 +10,13 @@
 #include <vector>
 
 #include "kernels/attention/attention_kernels.h"
+#include "kernels/dispatch/kernel_list.h"
 #include "kernels/page/page_kernels.h"
 #include "kernels/rowwise/rowwise.h"
 #include "kernels/rowwise/rowwise_kernels.h"
 
 namespace kvrm {
 namespace {
-
-std::vector<const Kernel*> kernels_of(const KernelSet& set) {
-  return {set.attention,   set.attention_merge, set.append_kv,  set.gather_groups,
-          set.copy_blocks, set.stage_groups,    set.view_slots, set.far_update,
-          set.linear,      set.embedding,       set.add_norm,   set.rotary,
-          set.swiglu,      set.argmax,          set.content,    set.digest};
-}
 
 TEST(KernelSet, ListsTheBestFirstAndReferenceLast) {
   const std::vector<std::string> names = available_kernel_targets();

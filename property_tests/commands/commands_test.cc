@@ -218,7 +218,7 @@ TEST(Commands, BenchPrintsRowsOfScalars) {
                    .arguments = {"--suite", "harness", "--json", "--tiny", "--repetitions", "3"}});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const auto json = nlohmann::json::parse(result.out);
-  EXPECT_EQ(json["rows"].size(), 4U);
+  EXPECT_EQ(json["rows"].size(), 8U);
   const ProgramResult unknown =
       run_program({.program = kvrm_bench_program(), .arguments = {"--suite", "harnes"}});
   EXPECT_EQ(unknown.exit_code, 2);

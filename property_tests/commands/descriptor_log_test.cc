@@ -83,6 +83,21 @@ TEST_F(DescriptorLog, ReplaysToTheRunsDigestInEveryTransport) {
   }
 }
 
+// Its shape has a preset's vocabulary, its requests have no tokens.
+TEST_F(DescriptorLog, ReplaysAttentionOnly) {
+  std::string text = logged_experiment("transport: fused");
+  const std::size_t model = text.find("model:");
+  text.replace(model, text.find("workload:") - model,
+               "model:\n  kind: attention_only\n  preset: llama-3-8b\n  shape: {layers: 1}\n"
+               "  kv_dtype: bf16\n");
+  text.replace(text.find("64KiB"), 5, "1MiB");
+  const std::string log = write_log(text);
+  const ProgramResult result = verify({"--descriptor-log", log});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("output digest " + outputs_ + ", the same"), std::string::npos)
+      << result.out;
+}
+
 TEST_F(DescriptorLog, ReplaysWhatRemapMapped) {
   std::string text = logged_experiment("transport: remap, block_tokens: 64");
   text.replace(text.find("64KiB"), 5, "16MiB");
