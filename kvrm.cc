@@ -3,6 +3,7 @@
 // oracle; main() is in harness/cli and harness/bench.
 #include <kvrm_version.h>
 
+#include "engines/bench/attention_suite.h"
 #include "engines/decoder/decoder_model.h"
 #include "engines/decoder/tokenizer.h"
 #include "engines/descriptor/descriptor_bench.h"
@@ -99,7 +100,7 @@ Registry make_registry() {
 }
 
 std::vector<BenchSuite> make_bench_suites() {
-  return {harness_suite(), pager_suite(), descriptor_suite(), kvrm_suite()};
+  return {harness_suite(), pager_suite(), descriptor_suite(), kvrm_suite(), attention_suite()};
 }
 
 }  // namespace kvrm

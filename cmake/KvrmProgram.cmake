@@ -11,7 +11,7 @@ target_include_directories(kvrm_root PRIVATE ${CMAKE_BINARY_DIR}/generated)
 target_link_libraries(kvrm_root PUBLIC
   kvrm_flags kvrm_harness_driver kvrm_harness_bench
   kvrm_engines_null kvrm_engines_static kvrm_engines_paged kvrm_engines_kvrm kvrm_engines_decoder
-  kvrm_engines_history_bench
+  kvrm_engines_history_bench kvrm_engines_bench
   kvrm_kernels_dispatch kvrm_workloads_generators kvrm_workloads_traces kvrm_reports_writers
   kvrm_property_tests_oracle)
 

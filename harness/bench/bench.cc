@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <iostream>
 #include <map>
-#include <nlohmann/json.hpp>
 
 namespace kvrm {
 namespace {
@@ -55,8 +54,8 @@ BenchRow make_row(const BenchCase& bench, std::vector<double> times) {
 struct BenchOptions {
   std::string suite;
   bool json = false;
-  std::uint32_t repetitions = 15;
   bool tiny = false;
+  BenchRun run;
 };
 
 const BenchSuite* find_suite(const std::vector<BenchSuite>& suites, const std::string& name) {
@@ -65,8 +64,8 @@ const BenchSuite* find_suite(const std::vector<BenchSuite>& suites, const std::s
   return found == suites.end() ? nullptr : &*found;
 }
 
-int run_suite(const BenchOptions& options, const Registry& registry,
-              const std::vector<BenchSuite>& suites) {
+int run_and_print(const BenchOptions& options, const Registry& registry,
+                  const std::vector<BenchSuite>& suites) {
   const BenchSuite* suite = find_suite(suites, options.suite);
   if (suite == nullptr) {
     std::string names;
@@ -74,14 +73,34 @@ int run_suite(const BenchOptions& options, const Registry& registry,
     fmt::print(stderr, "error: --suite: no suite \"{}\"; there are:{}\n", options.suite, names);
     return static_cast<int>(ExitCode::bad_input);
   }
-  const auto cases = suite->cases(registry, options.tiny ? BenchSize::tiny : BenchSize::full);
-  if (!cases) {
-    fmt::print(stderr, "error: {}\n", cases.error().message);
-    return static_cast<int>(cases.error().code);
+  BenchRun run = options.run;
+  run.size = options.tiny ? BenchSize::tiny : BenchSize::full;
+  const auto report = run_suite(*suite, registry, run);
+  if (!report) {
+    fmt::print(stderr, "error: {}\n", report.error().message);
+    return static_cast<int>(report.error().code);
   }
-  const std::vector<BenchRow> rows = run_cases(*cases, options.repetitions);
-  fmt::print("{}\n", options.json ? rows_to_json(rows) : rows_to_table(rows));
+  fmt::print("{}\n", options.json ? report_to_json(*report) : report_to_table(*report));
   return 0;
+}
+
+void add_options(CLI::App& app, BenchOptions& options, const std::vector<BenchSuite>& suites) {
+  std::string suite_help = "one of:";
+  for (const BenchSuite& suite : suites)
+    suite_help += fmt::format(" {} ({})", suite.name, suite.description);
+  app.add_option("--suite", options.suite, suite_help)->required();
+  app.add_flag("--json", options.json, "print only JSON");
+  app.add_option("--repetitions", options.run.repetitions,
+                 "of every case, in random interleaved order")
+      ->check(CLI::Range(1, 1000));
+  app.add_flag("--tiny", options.tiny, "the small size that the unit tests run");
+  const std::string which = "attention, transport and decoder: ";
+  app.add_option("--threads", options.run.threads,
+                 which + "worker counts, one after the other (default: 1,2)")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--shapes", options.run.shapes, which + "only these shapes")->delimiter(',');
+  app.add_option("--kernels", options.run.kernels, which + "kernel target (default: the best)");
 }
 
 }  // namespace
@@ -133,37 +152,12 @@ MedianRanks median_interval_ranks(std::uint32_t count) {
   return {.low = low, .high = count - 1 - low};
 }
 
-std::string rows_to_json(const std::vector<BenchRow>& rows) {
-  nlohmann::ordered_json json;
-  json["rows"] = nlohmann::ordered_json::array();
-  for (const BenchRow& row : rows) {
-    json["rows"].push_back({{"suite", row.suite},
-                            {"design", row.design},
-                            {"shape", row.shape},
-                            {"threads", row.threads},
-                            {"repetitions", row.repetitions},
-                            {"ns_per_op", row.ns_per_op},
-                            {"ns_per_op_low", row.ns_per_op_low},
-                            {"ns_per_op_high", row.ns_per_op_high}});
-  }
-  return json.dump(2);
-}
-
-std::string rows_to_table(const std::vector<BenchRow>& rows) {
-  std::size_t design = 12;
-  std::size_t shape = 16;
-  for (const BenchRow& row : rows) {
-    design = std::max(design, row.design.size());
-    shape = std::max(shape, row.shape.size());
-  }
-  std::string table = fmt::format("{:<10} {:<{}} {:<{}} {:>7} {:>12} {:>24}", "suite", "design",
-                                  design, "shape", shape, "threads", "ns/op", "95%");
-  for (const BenchRow& row : rows) {
-    table += fmt::format("\n{:<10} {:<{}} {:<{}} {:>7} {:>12.1f} {:>24}", row.suite, row.design,
-                         design, row.shape, shape, row.threads, row.ns_per_op,
-                         fmt::format("{:.1f} .. {:.1f}", row.ns_per_op_low, row.ns_per_op_high));
-  }
-  return table;
+Result<BenchReport> run_suite(const BenchSuite& suite, const Registry& registry,
+                              const BenchRun& run) {
+  if (suite.measure) return suite.measure(registry, run);
+  const auto cases = suite.cases(registry, run.size);
+  if (!cases) return tl::unexpected(cases.error());
+  return BenchReport{.rows = run_cases(*cases, run.repetitions), .skipped = {}};
 }
 
 int run_bench(int argc, char** argv, const Registry& registry,
@@ -171,20 +165,13 @@ int run_bench(int argc, char** argv, const Registry& registry,
   CLI::App app("kvrm_bench: micro-benchmarks of kvrm's parts", "kvrm_bench");
   app.set_version_flag("--version", "kvrm_bench " + registry.version);
   BenchOptions options;
-  std::string suite_help = "one of:";
-  for (const BenchSuite& suite : suites)
-    suite_help += fmt::format(" {} ({})", suite.name, suite.description);
-  app.add_option("--suite", options.suite, suite_help)->required();
-  app.add_flag("--json", options.json, "print only JSON");
-  app.add_option("--repetitions", options.repetitions, "of every case, in random interleaved order")
-      ->check(CLI::Range(1, 1000));
-  app.add_flag("--tiny", options.tiny, "the small size that the unit tests run");
+  add_options(app, options, suites);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error, std::cout, std::cerr) == 0 ? 0 : static_cast<int>(ExitCode::bad_input);
   }
-  return run_suite(options, registry, suites);
+  return run_and_print(options, registry, suites);
 }
 
 }  // namespace kvrm

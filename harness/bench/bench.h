@@ -1,5 +1,6 @@
-// kvrm_bench: suites of micro-benchmarks run by Google Benchmark in random interleaved order,
-// reported as rows of scalars. A suite is a list of cases; what a case does is its own business.
+// kvrm_bench: suites of micro-benchmarks, reported as rows of scalars. A suite is a list of cases
+// run by Google Benchmark in random interleaved order, or measures itself in rounds (rounds.h);
+// what a case does is its own business.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,11 @@ struct BenchCase {
   std::function<BenchSample()> measure;  // one repetition
 };
 
+struct BenchFigure {
+  std::string name;
+  double value = 0;
+};
+
 struct BenchRow {
   std::string suite;
   std::string design;
@@ -40,12 +46,30 @@ struct BenchRow {
   double ns_per_op = 0;
   double ns_per_op_low = 0;
   double ns_per_op_high = 0;
+  std::vector<BenchFigure> figures;  // what else the suite reports, in order
+};
+
+// How a suite is run.
+struct BenchRun {
+  BenchSize size = BenchSize::full;
+  std::uint32_t repetitions = 15;
+  // Of suites that measure in rounds:
+  std::vector<std::uint32_t> threads;  // empty: one and two, where there are so many cores
+  std::vector<std::string> shapes;     // by name; empty: all
+  std::string kernels = "auto";        // BackendSpec::kernels
+};
+
+struct BenchReport {
+  std::vector<BenchRow> rows;
+  std::vector<std::string> skipped;  // what was left out, and why
 };
 
 struct BenchSuite {
   std::string name;
   std::string description;
+  // One of the two.
   std::function<Result<std::vector<BenchCase>>(const Registry&, BenchSize)> cases;
+  std::function<Result<BenchReport>(const Registry&, const BenchRun&)> measure;
 };
 
 // Every suite, in order. Defined by the composition root, kvrm.cc.
@@ -62,8 +86,12 @@ struct MedianRanks {
 };
 MedianRanks median_interval_ranks(std::uint32_t count);
 
-std::string rows_to_json(const std::vector<BenchRow>& rows);
-std::string rows_to_table(const std::vector<BenchRow>& rows);
+// Runs a whole suite.
+Result<BenchReport> run_suite(const BenchSuite& suite, const Registry& registry,
+                              const BenchRun& run);
+
+std::string report_to_json(const BenchReport& report);
+std::string report_to_table(const BenchReport& report);
 
 int run_bench(int argc, char** argv, const Registry& registry,
               const std::vector<BenchSuite>& suites);

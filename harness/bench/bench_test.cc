@@ -51,10 +51,12 @@ TEST(RunCases, ReportsTheTimesThatTheCasesGave) {
 TEST(Suites, EachRunsAtItsTinySizeAndPrintsOnlyScalars) {
   const Registry registry = make_registry();
   for (const BenchSuite& suite : make_bench_suites()) {
-    const auto cases = suite.cases(registry, BenchSize::tiny);
-    ASSERT_TRUE(cases.has_value()) << cases.error().message;
-    const auto json = nlohmann::json::parse(rows_to_json(run_cases(*cases, 1)));
-    ASSERT_EQ(json["rows"].size(), cases->size());
+    const auto report =
+        run_suite(suite, registry, {.size = BenchSize::tiny, .repetitions = 1, .threads = {1}});
+    ASSERT_TRUE(report.has_value()) << report.error().message;
+    ASSERT_FALSE(report->rows.empty());
+    const auto json = nlohmann::json::parse(report_to_json(*report));
+    ASSERT_EQ(json["rows"].size(), report->rows.size());
     for (const auto& row : json["rows"]) {
       EXPECT_EQ(row["suite"], suite.name);
       EXPECT_GT(row["ns_per_op"].get<double>(), 0);

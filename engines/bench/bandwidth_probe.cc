@@ -1,0 +1,107 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engines/bench/bandwidth_probe.cc"
+#include <hwy/foreach_target.h>
+//
+#include <hwy/highway.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "engines/bench/bandwidth_probe.h"
+#include "harness/base/check.h"
+#include "harness/base/units.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace kvrm {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Eight independent sums, so that loads and not additions are what takes the time.
+std::uint64_t read_span(const std::byte* first, std::size_t bytes) {
+  const hn::ScalableTag<std::uint64_t> d;
+  using Vector = hn::Vec<decltype(d)>;
+  constexpr std::size_t kLanes = HWY_LANES(std::uint64_t);
+  const auto* words = reinterpret_cast<const std::uint64_t*>(first);
+  const std::size_t count = bytes / sizeof(std::uint64_t);
+  Vector a = hn::Zero(d);
+  Vector b = a, c = a, e = a, f = a, g = a, h = a, i = a;
+  for (std::size_t at = 0; at < count; at += 8 * kLanes) {
+    a = hn::Add(a, hn::LoadU(d, words + at));
+    b = hn::Add(b, hn::LoadU(d, words + at + kLanes));
+    c = hn::Add(c, hn::LoadU(d, words + at + 2 * kLanes));
+    e = hn::Add(e, hn::LoadU(d, words + at + 3 * kLanes));
+    f = hn::Add(f, hn::LoadU(d, words + at + 4 * kLanes));
+    g = hn::Add(g, hn::LoadU(d, words + at + 5 * kLanes));
+    h = hn::Add(h, hn::LoadU(d, words + at + 6 * kLanes));
+    i = hn::Add(i, hn::LoadU(d, words + at + 7 * kLanes));
+  }
+  const Vector sum = hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, e)),
+                             hn::Add(hn::Add(f, g), hn::Add(h, i)));
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace kvrm
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace kvrm {
+
+HWY_EXPORT(read_span);
+
+std::uint64_t read_span(const std::byte* first, std::size_t bytes) {
+  KVRM_CHECK_EQ(bytes % kReadUnit, 0U);
+  return HWY_DYNAMIC_DISPATCH(read_span)(first, bytes);
+}
+
+namespace {
+
+// Large enough that its beginning costs nothing, small enough that all workers end together.
+constexpr std::size_t kPieceBytes = 2 * kMiB;
+
+struct ReadArgs {
+  const std::byte* first = nullptr;
+  std::uint64_t bytes = 0;
+  std::uint64_t* sums = nullptr;  // [pieces]; so that no read is for nothing
+};
+
+void read_piece(const void* raw_args, std::uint32_t item, WorkerContext& /*worker*/) {
+  const auto& args = *static_cast<const ReadArgs*>(raw_args);
+  const std::uint64_t begin = item * kPieceBytes;
+  args.sums[item] =
+      read_span(args.first + begin, std::min<std::uint64_t>(kPieceBytes, args.bytes - begin));
+}
+
+constexpr Kernel kReadKernel{"bench/read", read_piece};
+
+}  // namespace
+
+Result<BandwidthProbe> BandwidthProbe::make(Device& device, std::size_t bytes) {
+  KVRM_CHECK_EQ(bytes % kReadUnit, 0U);
+  auto memory = device.allocate(MemoryPurpose::kv_view, 2 * bytes);
+  if (!memory) return tl::unexpected<Error>(memory.error());
+  return BandwidthProbe(device, *std::move(memory), bytes);
+}
+
+std::size_t BandwidthProbe::full_bytes() {
+  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  const std::size_t cache_bytes = cache > 0 ? static_cast<std::size_t>(cache) : 0;
+  return round_up(std::max(256 * kMiB, cache_bytes + cache_bytes / 2), kPieceBytes);
+}
+
+double BandwidthProbe::measure() {
+  std::vector<std::uint64_t> sums(divide_up(bytes_, kPieceBytes));
+  const ReadArgs args{memory_.data() + next_, bytes_, sums.data()};
+  next_ = next_ == 0 ? bytes_ : 0;
+  const Op op{&kReadKernel, &args, sizeof(args), static_cast<std::uint32_t>(sums.size())};
+  const Nanoseconds start = device_->clock().now();
+  device_->launch(op);
+  device_->wait();
+  const Nanoseconds elapsed = std::max<Nanoseconds>(1, device_->clock().now() - start);
+  return static_cast<double>(bytes_) / static_cast<double>(elapsed);
+}
+
+}  // namespace kvrm
+#endif  // HWY_ONCE
