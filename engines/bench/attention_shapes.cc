@@ -36,17 +36,27 @@ struct SweepPoint {
 
 // Batch and context each over its whole range with the other at 16 x 2048, the corners of both, the
 // one long history that all threads share, and the other number types.
-constexpr SweepPoint kSweep[] = {
-    {1, 128},   {1, 2048},    {1, 8192},   {1, 32768},     {4, 2048},
-    {16, 128},  {16, 512},    {16, 8192},  {16, 32768},    {64, 2048},
-    {256, 128}, {256, 2048},  {256, 8192}, {256, 32768},   {16, 2048, DType::f16},
-    {16, 2048, DType::f32}};
+constexpr SweepPoint kSweep[] = {{1, 128},
+                                 {1, 2048},
+                                 {1, 8192},
+                                 {1, 32768},
+                                 {4, 2048},
+                                 {16, 128},
+                                 {16, 512},
+                                 {16, 8192},
+                                 {16, 32768},
+                                 {64, 2048},
+                                 {256, 128},
+                                 {256, 2048},
+                                 {256, 8192},
+                                 {256, 32768},
+                                 {16, 2048, DType::f16},
+                                 {16, 2048, DType::f32}};
 
 AttentionShape sweep_shape(const SweepPoint& point) {
-  AttentionShape shape =
-      full_shape(fmt::format("batch-{}-ctx-{}-{}", point.batch, point.context,
-                             dtype_name(point.dtype)),
-                 point.context, std::vector<std::uint32_t>(point.batch, point.context));
+  AttentionShape shape = full_shape(
+      fmt::format("batch-{}-ctx-{}-{}", point.batch, point.context, dtype_name(point.dtype)),
+      point.context, std::vector<std::uint32_t>(point.batch, point.context));
   shape.dtype = point.dtype;
   shape.sweep = true;
   return shape;

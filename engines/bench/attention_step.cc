@@ -67,7 +67,8 @@ Result<std::unique_ptr<AttentionStep>> AttentionStep::make(const AttentionGround
   if (!decoder) return tl::unexpected<Error>(decoder.error());
   auto step = std::unique_ptr<AttentionStep>(
       new AttentionStep(ground, design, *std::move(kv), *std::move(decoder)));
-  if (const Status status = step->place_rows(); !status) return tl::unexpected<Error>(status.error());
+  if (const Status status = step->place_rows(); !status)
+    return tl::unexpected<Error>(status.error());
   if (const Status status = step->build(); !status) return tl::unexpected<Error>(status.error());
   return step;
 }
@@ -164,11 +165,9 @@ Result<double> AttentionStep::row_error(std::uint32_t row) {
   const std::uint32_t length = ground_.shape->lengths[row];
   set_row(rows, 0, reading_row(row, length));
   OpList ops;
-  decoder->append_step(ops,
-                       {.rows = 1,
-                        .output_rows = 1,
-                        .chunks = chunks_for(ground_.model->shape(), length)},
-                       rows, kv_.layers());
+  decoder->append_step(
+      ops, {.rows = 1, .output_rows = 1, .chunks = chunks_for(ground_.model->shape(), length)},
+      rows, kv_.layers());
   run(device, ops.ops());
   return relative_distance(output_of(decoder_, row), output_of(*decoder, 0));
 }

@@ -18,7 +18,6 @@
 namespace kvrm {
 namespace {
 
-constexpr std::uint64_t kMostPoolBytes = 8 * kGiB;
 // Twice what rounding queries and weights to bf16 would give; another history's KV gives above 1.
 constexpr double kMostOutputError = 0.02;
 constexpr std::uint64_t kOrderSeed = 7;
@@ -70,8 +69,7 @@ Result<Steps> make_steps(const AttentionGround& ground) {
   return steps;
 }
 
-std::vector<BenchRow> measure_steps(const Steps& steps, const AttentionShape& shape,
-                                    const BenchRun& run, BenchGround& ground) {
+std::vector<RoundCase> round_cases(const Steps& steps, const AttentionShape& shape) {
   std::vector<RoundCase> cases;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     cases.push_back({.design = kDesigns[i].name,
@@ -79,16 +77,24 @@ std::vector<BenchRow> measure_steps(const Steps& steps, const AttentionShape& sh
                      .operations = shape.layers(),
                      .measure = [&step = *steps[i]] { return step.replay(); }});
   }
-  const auto samples =
-      run_rounds(cases, {.rounds = shape.sweep ? (run.repetitions + 1) / 2 : run.repetitions,
-                         .seed = kOrderSeed,
-                         .probe = [&] { return ground.probe->measure(); }});
+  return cases;
+}
+
+Result<std::vector<BenchRow>> measure_steps(const Steps& steps, const AttentionShape& shape,
+                                            BenchGround& ground) {
+  const auto probe = ground.read_probe();
+  if (!probe) return tl::unexpected<Error>(probe.error());
+  const std::vector<RoundCase> cases = round_cases(steps, shape);
+  const std::uint32_t rounds = ground.run().repetitions;
+  const auto samples = run_rounds(cases, {.rounds = shape.sweep ? (rounds + 1) / 2 : rounds,
+                                          .seed = kOrderSeed,
+                                          .probe = [&] { return (*probe)->measure(); }});
   std::vector<BenchRow> rows;
   for (std::size_t i = 0; i < cases.size(); ++i) {
     BenchRow row{.suite = "attention",
                  .design = cases[i].design,
                  .shape = shape.name,
-                 .threads = ground.device->info().workers};
+                 .threads = ground.device().info().workers};
     set_rate_figures(row, cases[i], samples[i], "kv_gbps");
     add_time_ratio(row, "ratio_to_contiguous", samples[i], samples[0]);
     row.figures.push_back({"kv_mib", static_cast<double>(cases[i].bytes) / kMiB});
@@ -97,47 +103,29 @@ std::vector<BenchRow> measure_steps(const Steps& steps, const AttentionShape& sh
   return rows;
 }
 
-Result<std::vector<BenchRow>> measure_shape(const AttentionShape& shape, const BenchRun& run,
-                                            BenchGround& ground) {
+Result<std::vector<BenchRow>> measure_shape(const AttentionShape& shape, BenchGround& ground) {
   const auto model = make_model(shape);
   if (!model) return tl::unexpected<Error>(model.error());
-  const auto pool = ground.device->allocate(MemoryPurpose::kv_pool, shape.pool_bytes());
+  const auto pool = ground.device().allocate(MemoryPurpose::kv_pool, shape.pool_bytes());
   if (!pool) return tl::unexpected<Error>(pool.error());
   fill_kv(shape.dtype, pool->as<std::byte>());
-  const auto steps = make_steps({.device = ground.device.get(),
-                                 .kernels = &ground.kernels,
-                                 .reference = &ground.reference,
+  const auto steps = make_steps({.device = &ground.device(),
+                                 .kernels = &ground.kernels(),
+                                 .reference = &ground.reference(),
                                  .model = model->get(),
                                  .shape = &shape,
                                  .pool = pool->data()});
   if (!steps) return tl::unexpected<Error>(steps.error());
-  return measure_steps(*steps, shape, run, ground);
+  return measure_steps(*steps, shape, ground);
 }
 
 Result<BenchReport> measure_attention(const Registry& registry, const BenchRun& run) {
-  const std::vector<AttentionShape> shapes = attention_shapes(run.size);
-  std::vector<std::string> names;
-  for (const AttentionShape& shape : shapes) names.push_back(shape.name);
-  if (const Status status = check_shape_names(run, names); !status)
-    return tl::unexpected<Error>(status.error());
-  BenchReport report;
-  for (const std::uint32_t threads : thread_counts(run)) {
-    auto ground = make_bench_ground(registry, run, threads);
-    if (!ground) return tl::unexpected<Error>(ground.error());
-    for (const AttentionShape& shape : shapes) {
-      if (!asks_for(run, shape.name)) continue;
-      if (shape.pool_bytes() > kMostPoolBytes) {
-        report.skipped.push_back(fmt::format("{} on {} threads: {} of KV, at most {}", shape.name,
-                                             threads, format_bytes(shape.pool_bytes()),
-                                             format_bytes(kMostPoolBytes)));
-        continue;
-      }
-      auto rows = measure_shape(shape, run, *ground);
-      if (!rows) return tl::unexpected<Error>(rows.error());
-      std::move(rows->begin(), rows->end(), std::back_inserter(report.rows));
-    }
+  std::vector<BenchPoint> points;
+  for (const AttentionShape& shape : attention_shapes(run.size)) {
+    points.push_back({shape.name, shape.pool_bytes(),
+                      [shape](BenchGround& ground) { return measure_shape(shape, ground); }});
   }
-  return report;
+  return measure_points(registry, run, points);
 }
 
 }  // namespace

@@ -9,10 +9,8 @@
 #include <set>
 
 #include "engines/bench/attention_shapes.h"
-#include "engines/bench/bandwidth_probe.h"
 #include "engines/bench/kv_placement.h"
 #include "engines/transport/group_planner.h"
-#include "harness/base/prng.h"
 #include "harness/driver/registry.h"
 
 namespace kvrm {
@@ -20,8 +18,12 @@ namespace {
 
 using ::testing::ElementsAre;
 
-const char* const kFigures[] = {"threads",           "probe_gbps",           "kv_gbps",
-                                "share_of_probe",    "share_of_probe_low",   "share_of_probe_high",
+const char* const kFigures[] = {"threads",
+                                "probe_gbps",
+                                "kv_gbps",
+                                "share_of_probe",
+                                "share_of_probe_low",
+                                "share_of_probe_high",
                                 "ratio_to_contiguous"};
 
 TEST(AttentionSuite, HasEveryDesignOfEveryShapeWithItsFigures) {
@@ -48,15 +50,6 @@ TEST(AttentionSuite, HasEveryDesignOfEveryShapeWithItsFigures) {
                                    "runs64", "tile_copy"))
         << point;
   }
-}
-
-TEST(AttentionSuite, NamesTheShapesWhereOneIsAskedForThatThereIsNot) {
-  const Registry registry = make_registry();
-  const auto report = run_suite(attention_suite(), registry,
-                                {.size = BenchSize::tiny, .shapes = {"tiny-f32", "huge"}});
-  ASSERT_FALSE(report.has_value());
-  EXPECT_EQ(report.error().message,
-            "--shapes: no shape \"huge\"; there are: tiny-f32 tiny-f16 tiny-bf16");
 }
 
 TEST(AttentionShapes, TheNamedOnesAreSixteenHistoriesInBf16) {
@@ -97,13 +90,6 @@ TEST(RandomRuns, FillThePoolWithRunsOfTheLengthAskedFor) {
     // Some runs happen to follow each other; most do not.
     EXPECT_GT(groups, 5 * 128 / run / 2);
   }
-}
-
-TEST(ReadSpan, ReadsEveryWordOnce) {
-  std::vector<std::uint64_t> words(4 * kReadUnit / sizeof(std::uint64_t));
-  std::uint64_t expected = 0;
-  for (std::size_t i = 0; i < words.size(); ++i) expected += words[i] = mix64(i);
-  EXPECT_EQ(read_span(std::as_bytes(std::span(words)).data(), 4 * kReadUnit), expected);
 }
 
 }  // namespace

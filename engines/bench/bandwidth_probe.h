@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "harness/base/result.h"
 #include "harness/device/device.h"
@@ -30,10 +31,5 @@ class BandwidthProbe {
   std::size_t bytes_;
   std::size_t next_ = 0;
 };
-
-// Reads a span in the order of its addresses and folds it into one number. Bytes a multiple of
-// kReadUnit.
-inline constexpr std::size_t kReadUnit = 1024;
-std::uint64_t read_span(const std::byte* first, std::size_t bytes);
 
 }  // namespace kvrm

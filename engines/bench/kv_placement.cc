@@ -91,11 +91,10 @@ Status KvPlacement::place_tables(const PlacementSpec& spec, const PlacedBatch& b
   tables_ = *std::move(memory);
   auto* blocks = reinterpret_cast<BlockIndex*>(tables_.data());
   auto* groups = reinterpret_cast<KvGroup*>(tables_.data() + block_bytes);
-  auto* chunk_groups =
-      reinterpret_cast<std::uint32_t*>(tables_.data() + block_bytes + group_bytes);
+  auto* chunk_groups = reinterpret_cast<std::uint32_t*>(tables_.data() + block_bytes + group_bytes);
   for (std::uint32_t history = 0; history < histories; ++history) {
-    const auto live = static_cast<std::size_t>(divide_up(batch.lengths[history],
-                                                         spec.block_tokens));
+    const auto live =
+        static_cast<std::size_t>(divide_up(batch.lengths[history], spec.block_tokens));
     const std::span<const BlockIndex> table(orders[history].data(), live);
     groups_.push_back(plan_groups(table, {}));
     const auto chunks = plan_chunk_groups(groups_.back(), spec.block_tokens, batch.chunk_tokens);

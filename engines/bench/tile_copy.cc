@@ -18,9 +18,8 @@ void copy_blocks_of(const AttentionArgs& args, std::uint32_t history, std::uint3
                     BlockRange blocks, std::byte* tile) {
   const KvSource& source = args.source;
   const std::uint64_t block_bytes = args.layout.block_bytes();
-  const KvGroup* group =
-      source.groups + std::size_t{history} * source.table_stride +
-      source.chunk_group[std::size_t{history} * source.chunk_stride + chunk];
+  const KvGroup* group = source.groups + std::size_t{history} * source.table_stride +
+                         source.chunk_group[std::size_t{history} * source.chunk_stride + chunk];
   for (std::uint32_t block = blocks.first; block < blocks.end; ++group) {
     const std::uint32_t end = std::min(blocks.end, group->logical + group->blocks);
     if (end <= block) continue;

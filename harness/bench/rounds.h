@@ -1,6 +1,6 @@
-// Measurements in rounds, for figures that are shares of a bandwidth which does not hold still: each
-// round runs every case once in random order, with a probe of the bandwidth just before and just
-// after, so that shares and ratios are paired. What is probed is the suite's business.
+// Measurements in rounds, for figures that are shares of a bandwidth which does not hold still:
+// each round runs every case once in random order, with a probe of the bandwidth just before and
+// just after, so that shares and ratios are paired. What is probed is the suite's business.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct RoundCase {
 };
 
 struct RoundsSpec {
-  std::uint32_t rounds = 1;  // after one that only warms up
-  std::uint64_t seed = 1;    // of the orders
+  std::uint32_t rounds = 1;       // after one that only warms up
+  std::uint64_t seed = 1;         // of the orders
   std::function<double()> probe;  // bytes a nanosecond, GB/s
 };
 
@@ -50,7 +50,8 @@ MedianInterval median_interval(std::vector<double> values);
 void set_rate_figures(BenchRow& row, const RoundCase& measured,
                       std::span<const RoundSample> samples, std::string_view rate_name);
 
-// `<name>` with its interval: the median of the ratios, round by round, of the times of a measurement.
+// `<name>` with its interval: the median of the ratios, round by round, of the times of a
+// measurement.
 void add_time_ratio(BenchRow& row, std::string_view name, std::span<const RoundSample> samples,
                     std::span<const RoundSample> reference);
 
