@@ -51,7 +51,7 @@ Result<std::unique_ptr<DecoderModel>> make_model(const AttentionShape& shape) {
 
 using Steps = std::vector<std::unique_ptr<AttentionStep>>;
 
-Result<Steps> make_steps(const AttentionGround& ground) {
+Result<Steps> make_steps(const DecodeGround& ground, const AttentionShape& shape) {
   Steps steps;
   for (const AttentionDesign& design : kDesigns) {
     auto step = AttentionStep::make(ground, design);
@@ -62,7 +62,7 @@ Result<Steps> make_steps(const AttentionGround& ground) {
       return fail(ExitCode::incorrect,
                   fmt::format("suite attention: {} at {} is off the reference by {:.2g} of its "
                               "length, at most {}",
-                              design.name, ground.shape->name, *error, kMostOutputError));
+                              design.name, shape.name, *error, kMostOutputError));
     }
     steps.push_back(*std::move(step));
   }
@@ -73,7 +73,7 @@ std::vector<RoundCase> round_cases(const Steps& steps, const AttentionShape& sha
   std::vector<RoundCase> cases;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     cases.push_back({.design = kDesigns[i].name,
-                     .bytes = steps[i]->bytes(),
+                     .work = steps[i]->bytes(),
                      .operations = shape.layers(),
                      .measure = [&step = *steps[i]] { return step.replay(); }});
   }
@@ -95,9 +95,10 @@ Result<std::vector<BenchRow>> measure_steps(const Steps& steps, const AttentionS
                  .design = cases[i].design,
                  .shape = shape.name,
                  .threads = ground.device().info().workers};
-    set_rate_figures(row, cases[i], samples[i], "kv_gbps");
+    set_time(row, cases[i], samples[i]);
+    add_rate(row, cases[i], samples[i], {.rate = "kv_gbps"});
     add_time_ratio(row, "ratio_to_contiguous", samples[i], samples[0]);
-    row.figures.push_back({"kv_mib", static_cast<double>(cases[i].bytes) / kMiB});
+    row.figures.push_back({"kv_mib", static_cast<double>(cases[i].work) / kMiB});
     rows.push_back(std::move(row));
   }
   return rows;
@@ -113,8 +114,9 @@ Result<std::vector<BenchRow>> measure_shape(const AttentionShape& shape, BenchGr
                                  .kernels = &ground.kernels(),
                                  .reference = &ground.reference(),
                                  .model = model->get(),
-                                 .shape = &shape,
-                                 .pool = pool->data()});
+                                 .lengths = shape.lengths,
+                                 .pool = pool->data()},
+                                shape);
   if (!steps) return tl::unexpected<Error>(steps.error());
   return measure_steps(*steps, shape, ground);
 }

@@ -27,9 +27,9 @@ std::vector<std::string> measured(const BenchReport& report) {
 
 TEST(BenchGround, PointsAboveEightGibibytesAreSkippedAndNamed) {
   const Registry registry = make_registry();
-  const auto report = measure_points(
-      registry, {.threads = {1, 2}},
-      {point("small", 1), point("just", 8 * kGiB), point("large", 8 * kGiB + 1)});
+  const auto report =
+      measure_points(registry, {.threads = {1, 2}},
+                     {point("small", 1), point("just", 8 * kGiB), point("large", 8 * kGiB + 1)});
   ASSERT_TRUE(report.has_value());
   EXPECT_THAT(measured(*report), ElementsAre("small/1", "just/1", "small/2", "just/2"));
   EXPECT_THAT(report->skipped, ElementsAre("large on 1 threads: 8.00 GiB, at most 8.00 GiB",

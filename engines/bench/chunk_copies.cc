@@ -21,8 +21,8 @@ void copy_item(const void* raw_args, std::uint32_t item, WorkerContext& /*worker
   const auto& args = *static_cast<const ChunkArgs*>(raw_args);
   const ChunkList& list = args.list;
   const std::uint64_t first = item * args.chunks_per_item;
-  const std::uint64_t end = std::min<std::uint64_t>(first + args.chunks_per_item,
-                                                    list.chunks.size());
+  const std::uint64_t end =
+      std::min<std::uint64_t>(first + args.chunks_per_item, list.chunks.size());
   for (std::uint64_t i = first; i < end; ++i) {
     const std::byte* source = list.source + list.chunks[i] * list.chunk_bytes;
     std::byte* destination = list.destination + i * list.chunk_bytes;
@@ -30,8 +30,7 @@ void copy_item(const void* raw_args, std::uint32_t item, WorkerContext& /*worker
       std::memcpy(destination, source, list.chunk_bytes);
     } else {
       const std::uint32_t next = list.chunks[std::min(i + 1, end - 1)];
-      stream_chunk(
-          {source, destination, list.chunk_bytes, list.source + next * list.chunk_bytes});
+      stream_chunk({source, destination, list.chunk_bytes, list.source + next * list.chunk_bytes});
     }
   }
 }

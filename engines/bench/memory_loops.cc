@@ -32,8 +32,8 @@ std::uint64_t read_span(const std::byte* first, std::size_t bytes) {
     h = hn::Add(h, hn::LoadU(d, words + at + 6 * kLanes));
     i = hn::Add(i, hn::LoadU(d, words + at + 7 * kLanes));
   }
-  const Vector sum = hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, e)),
-                             hn::Add(hn::Add(f, g), hn::Add(h, i)));
+  const Vector sum =
+      hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, e)), hn::Add(hn::Add(f, g), hn::Add(h, i)));
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
@@ -43,9 +43,8 @@ void stream_chunk(const ChunkCopy& copy) {
   constexpr std::size_t kLine = 64;
   constexpr std::size_t kAhead = 2048;
   const hn::CappedTag<std::uint8_t, kLine> d;
-  constexpr std::size_t kVectors = kLine / (HWY_LANES(std::uint8_t) < kLine
-                                                ? HWY_LANES(std::uint8_t)
-                                                : kLine);
+  constexpr std::size_t kVectors =
+      kLine / (HWY_LANES(std::uint8_t) < kLine ? HWY_LANES(std::uint8_t) : kLine);
   const auto* source = reinterpret_cast<const std::uint8_t*>(copy.source);
   auto* destination = reinterpret_cast<std::uint8_t*>(copy.destination);
   for (std::size_t at = 0; at < copy.bytes; at += kLine) {

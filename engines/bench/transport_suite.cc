@@ -100,7 +100,8 @@ Result<std::unique_ptr<TransportGround>> TransportGround::make(const TransportSh
                                                                const KernelSet& kernels,
                                                                Device& device) {
   auto ground = std::unique_ptr<TransportGround>(new TransportGround(shape, device));
-  if (const Status status = ground->allocate(); !status) return tl::unexpected<Error>(status.error());
+  if (const Status status = ground->allocate(); !status)
+    return tl::unexpected<Error>(status.error());
   ground->make_lists();
   ground->make_ops(kernels);
   return ground;
@@ -183,9 +184,9 @@ bool TransportGround::copies_right() {
   right = view_holds_the_groups() && right;
   run(copy_);
   for (const BlockCopy& copy : block_copies_) {
-    right = right && std::memcmp(memory_.data() + copy.destination * kBlockBytes,
-                                 memory_.data() + copy.source * kBlockBytes,
-                                 shape_.group_bytes) == 0;
+    right =
+        right && std::memcmp(memory_.data() + copy.destination * kBlockBytes,
+                             memory_.data() + copy.source * kBlockBytes, shape_.group_bytes) == 0;
   }
   return right;
 }
@@ -198,7 +199,7 @@ std::vector<RoundCase> transport_cases(TransportGround& ground, const TransportS
       {.design = "memcpy", .measure = [&] { return ground.run(CopyLoop::memcpy); }},
       {.design = "streaming", .measure = [&] { return ground.run(CopyLoop::streaming); }}};
   for (RoundCase& bench : cases) {
-    bench.bytes = shape.moved_bytes;
+    bench.work = shape.moved_bytes;
     bench.operations = shape.groups();
   }
   return cases;
@@ -212,16 +213,18 @@ Result<std::vector<BenchRow>> measure_shape(const TransportShape& shape, BenchGr
                 fmt::format("suite transport: a copy at {} is wrong", shape.name()));
   }
   const std::vector<RoundCase> cases = transport_cases(**ground, shape);
-  const auto samples = run_rounds(cases, {.rounds = bench.run().repetitions,
-                                          .seed = kSeed,
-                                          .probe = [&] { return (*ground)->limit(); }});
+  const auto samples =
+      run_rounds(cases, {.rounds = bench.run().repetitions, .seed = kSeed, .probe = [&] {
+                           return (*ground)->limit();
+                         }});
   std::vector<BenchRow> rows;
   for (std::size_t i = 0; i < cases.size(); ++i) {
     BenchRow row{.suite = "transport",
                  .design = cases[i].design,
                  .shape = shape.name(),
                  .threads = bench.device().info().workers};
-    set_rate_figures(row, cases[i], samples[i], "copy_gbps");
+    set_time(row, cases[i], samples[i]);
+    add_rate(row, cases[i], samples[i], {.rate = "copy_gbps"});
     rows.push_back(std::move(row));
   }
   return rows;

@@ -31,13 +31,14 @@ std::vector<std::vector<RoundSample>> run_rounds(std::span<const RoundCase> case
   RandomStream random(spec.seed, "bench rounds");
   for (const RoundCase& bench : cases) bench.measure();
   std::vector<std::vector<RoundSample>> samples(cases.size());
-  double before = spec.probe();
+  const auto probe = [&] { return spec.probe ? spec.probe() : 1; };
+  double before = probe();
   for (std::uint32_t round = 0; round < spec.rounds; ++round) {
     for (const std::size_t index : random_order(cases.size(), random)) {
       const Nanoseconds elapsed = cases[index].measure();
       KVRM_CHECK_LE(1, elapsed);
       // The probe after one measurement is the probe before the next: nothing lies between them.
-      const double after = spec.probe();
+      const double after = probe();
       samples[index].push_back({elapsed, 2 / (1 / before + 1 / after)});
       before = after;
     }
@@ -52,27 +53,31 @@ MedianInterval median_interval(std::vector<double> values) {
   return {values[values.size() / 2], values[ranks.low], values[ranks.high]};
 }
 
-void set_rate_figures(BenchRow& row, const RoundCase& measured,
-                      std::span<const RoundSample> samples, std::string_view rate_name) {
+void set_time(BenchRow& row, const RoundCase& measured, std::span<const RoundSample> samples) {
   std::vector<double> times;
+  for (const RoundSample& sample : samples) {
+    times.push_back(static_cast<double>(sample.elapsed) / static_cast<double>(measured.operations));
+  }
+  const MedianInterval time = median_interval(std::move(times));
+  row.repetitions = static_cast<std::uint32_t>(samples.size());
+  row.ns_per_op = time.median;
+  row.ns_per_op_low = time.low;
+  row.ns_per_op_high = time.high;
+}
+
+void add_rate(BenchRow& row, const RoundCase& measured, std::span<const RoundSample> samples,
+              const RateNames& names) {
   std::vector<double> probes;
   std::vector<double> rates;
   std::vector<double> shares;
   for (const RoundSample& sample : samples) {
-    const auto elapsed = static_cast<double>(sample.elapsed);
-    times.push_back(elapsed / static_cast<double>(measured.operations));
-    probes.push_back(sample.probe_gbps);
-    rates.push_back(static_cast<double>(measured.bytes) / elapsed);
-    shares.push_back(rates.back() / sample.probe_gbps);
+    probes.push_back(sample.probe);
+    rates.push_back(static_cast<double>(measured.work) / static_cast<double>(sample.elapsed));
+    shares.push_back(rates.back() / sample.probe);
   }
-  row.repetitions = static_cast<std::uint32_t>(samples.size());
-  const MedianInterval time = median_interval(std::move(times));
-  row.ns_per_op = time.median;
-  row.ns_per_op_low = time.low;
-  row.ns_per_op_high = time.high;
-  row.figures.push_back({"probe_gbps", median_interval(std::move(probes)).median});
-  row.figures.push_back({std::string(rate_name), median_interval(std::move(rates)).median});
-  add_interval(row, "share_of_probe", median_interval(std::move(shares)));
+  row.figures.push_back({names.probe, median_interval(std::move(probes)).median});
+  row.figures.push_back({names.rate, median_interval(std::move(rates)).median});
+  add_interval(row, names.share, median_interval(std::move(shares)));
 }
 
 void add_time_ratio(BenchRow& row, std::string_view name, std::span<const RoundSample> samples,

@@ -17,7 +17,7 @@ namespace kvrm {
 
 struct RoundCase {
   std::string design;
-  std::uint64_t bytes = 0;       // that one measurement has to move
+  std::uint64_t work = 0;        // of one measurement, in what the probe counts, such as bytes
   std::uint64_t operations = 1;  // in one measurement
   std::function<Nanoseconds()> measure;
 };
@@ -25,13 +25,13 @@ struct RoundCase {
 struct RoundsSpec {
   std::uint32_t rounds = 1;       // after one that only warms up
   std::uint64_t seed = 1;         // of the orders
-  std::function<double()> probe;  // bytes a nanosecond, GB/s
+  std::function<double()> probe;  // work a nanosecond, such as GB/s; none where there is no limit
 };
 
 // One case in one round.
 struct RoundSample {
   Nanoseconds elapsed = 0;
-  double probe_gbps = 0;  // harmonic mean of the probes before and after
+  double probe = 0;  // harmonic mean of the probes before and after
 };
 
 // [case][round]
@@ -45,10 +45,19 @@ struct MedianInterval {
 };
 MedianInterval median_interval(std::vector<double> values);
 
-// Time, probe_gbps, `<rate_name>` and share_of_probe with its interval. The share is the median of
-// the rounds' own shares.
-void set_rate_figures(BenchRow& row, const RoundCase& measured,
-                      std::span<const RoundSample> samples, std::string_view rate_name);
+// Repetitions and the time of an operation.
+void set_time(BenchRow& row, const RoundCase& measured, std::span<const RoundSample> samples);
+
+struct RateNames {
+  std::string probe = "probe_gbps";
+  std::string rate = "gbps";
+  std::string share = "share_of_probe";
+};
+
+// The probe, the rate, and the rate's share of the probe with its interval: the median of the
+// rounds' own shares.
+void add_rate(BenchRow& row, const RoundCase& measured, std::span<const RoundSample> samples,
+              const RateNames& names);
 
 // `<name>` with its interval: the median of the ratios, round by round, of the times of a
 // measurement.

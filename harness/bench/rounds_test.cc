@@ -19,7 +19,7 @@ double figure(const BenchRow& row, const std::string& name) {
 // Notes what was called, and says that the probe of call n gave n + 1 GB/s.
 struct Notebook {
   RoundCase bench(const std::string& name) {
-    return {.design = name, .bytes = 1000, .operations = 1, .measure = [this, name] {
+    return {.design = name, .work = 1000, .operations = 1, .measure = [this, name] {
               calls.push_back(name);
               return Nanoseconds{100};
             }};
@@ -62,17 +62,18 @@ TEST(Rounds, PairAMeasurementWithTheProbesRightBeforeAndAfter) {
       run_rounds(cases, {.rounds = 2, .seed = 1, .probe = [&] { return book.probe(); }});
   ASSERT_EQ(samples.size(), 1U);
   ASSERT_EQ(samples[0].size(), 2U);
-  EXPECT_DOUBLE_EQ(samples[0][0].probe_gbps, 2 / (1.0 / 1 + 1.0 / 2));
-  EXPECT_DOUBLE_EQ(samples[0][1].probe_gbps, 2 / (1.0 / 2 + 1.0 / 3));
+  EXPECT_DOUBLE_EQ(samples[0][0].probe, 2 / (1.0 / 1 + 1.0 / 2));
+  EXPECT_DOUBLE_EQ(samples[0][1].probe, 2 / (1.0 / 2 + 1.0 / 3));
 }
 
 TEST(Rounds, SharesAndRatiosArePairedBeforeTheMedianIsTaken) {
-  const RoundCase measured{.design = "a", .bytes = 1000, .operations = 10, .measure = {}};
+  const RoundCase measured{.design = "a", .work = 1000, .operations = 10, .measure = {}};
   // The bandwidth halves in two of the rounds, and the measurement with it.
   const std::vector<RoundSample> samples = {{100, 20}, {200, 10}, {100, 20}, {220, 10}, {100, 40}};
   const std::vector<RoundSample> reference = {{50, 20}, {100, 10}, {80, 20}, {55, 10}, {100, 40}};
   BenchRow row;
-  set_rate_figures(row, measured, samples, "kv_gbps");
+  set_time(row, measured, samples);
+  add_rate(row, measured, samples, {.rate = "kv_gbps"});
   add_time_ratio(row, "ratio_to_a", samples, reference);
   EXPECT_EQ(row.repetitions, 5U);
   EXPECT_DOUBLE_EQ(row.ns_per_op, 10);
