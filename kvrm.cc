@@ -4,6 +4,7 @@
 #include <kvrm_version.h>
 
 #include "engines/bench/attention_suite.h"
+#include "engines/bench/decoder_suite.h"
 #include "engines/bench/transport_suite.h"
 #include "engines/decoder/decoder_model.h"
 #include "engines/decoder/tokenizer.h"
@@ -101,8 +102,8 @@ Registry make_registry() {
 }
 
 std::vector<BenchSuite> make_bench_suites() {
-  return {harness_suite(), pager_suite(),     descriptor_suite(),
-          kvrm_suite(),    attention_suite(), transport_suite()};
+  return {harness_suite(),   pager_suite(),     descriptor_suite(), kvrm_suite(),
+          attention_suite(), transport_suite(), decoder_suite()};
 }
 
 }  // namespace kvrm

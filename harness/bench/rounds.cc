@@ -91,4 +91,11 @@ void add_time_ratio(BenchRow& row, std::string_view name, std::span<const RoundS
   add_interval(row, name, median_interval(std::move(ratios)));
 }
 
+void add_inverse(BenchRow& row, std::string_view name, std::string_view of) {
+  const auto found = std::find_if(row.figures.begin(), row.figures.end(),
+                                  [&](const BenchFigure& figure) { return figure.name == of; });
+  KVRM_CHECK(found != row.figures.end());
+  row.figures.push_back({std::string(name), 1 / found->value});
+}
+
 }  // namespace kvrm

@@ -64,4 +64,7 @@ void add_rate(BenchRow& row, const RoundCase& measured, std::span<const RoundSam
 void add_time_ratio(BenchRow& row, std::string_view name, std::span<const RoundSample> samples,
                     std::span<const RoundSample> reference);
 
+// `<name>`: one over a figure that the row has.
+void add_inverse(BenchRow& row, std::string_view name, std::string_view of);
+
 }  // namespace kvrm

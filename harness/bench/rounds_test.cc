@@ -75,12 +75,14 @@ TEST(Rounds, SharesAndRatiosArePairedBeforeTheMedianIsTaken) {
   set_time(row, measured, samples);
   add_rate(row, measured, samples, {.rate = "kv_gbps"});
   add_time_ratio(row, "ratio_to_a", samples, reference);
+  add_inverse(row, "inverse", "share_of_probe");
   EXPECT_EQ(row.repetitions, 5U);
   EXPECT_DOUBLE_EQ(row.ns_per_op, 10);
   EXPECT_DOUBLE_EQ(figure(row, "probe_gbps"), 20);
   EXPECT_DOUBLE_EQ(figure(row, "kv_gbps"), 10);
   EXPECT_DOUBLE_EQ(figure(row, "share_of_probe"), 0.5);
   EXPECT_DOUBLE_EQ(figure(row, "ratio_to_a"), 2);
+  EXPECT_DOUBLE_EQ(figure(row, "inverse"), 2);
 }
 
 TEST(Rounds, IntervalsAreThoseOfTheMediansOrderStatistics) {
