@@ -85,7 +85,7 @@ class KvrmEngine final : public Engine {
   std::optional<EngineLog> log_;
   std::vector<RowResult> results_;
   PhaseTimes phases_;
-  StepTrace trace_;  // beside the phases
+  StepTrace trace_;            // beside the phases
   Nanoseconds committed_ = 0;  // when the step's replay was called
   Nanoseconds submitted_ = 0;
 };

@@ -101,7 +101,7 @@ class PagedEngine final : public Engine {
   std::vector<SlotIndex> step_slots_;
   std::vector<RowResult> results_;
   PhaseTimes phases_;
-  StepTrace trace_;  // beside the phases
+  StepTrace trace_;            // beside the phases
   Nanoseconds committed_ = 0;  // when the step's replay or first launch was called
   Nanoseconds submitted_ = 0;
   std::uint64_t launch_hash_ = 0;

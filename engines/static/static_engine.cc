@@ -60,7 +60,7 @@ class StaticEngine final : public Engine {
   std::vector<RowResult> results_;
   RowsAhead rows_ahead_;
   PhaseTimes phases_;
-  StepTrace trace_;  // beside the phases
+  StepTrace trace_;            // beside the phases
   Nanoseconds committed_ = 0;  // when the step's replay was called
   Nanoseconds submitted_ = 0;
   EngineCounters counters_;

@@ -39,7 +39,8 @@ void StepRunner::plan_ahead(std::span<const SlotIndex> growing) {
   }
   std::ranges::sort(ahead_);
   const Epoch next = step_ + 1;
-  const TraceRange range(TraceName::plan, KVRM_MUTATE(trace_ahead_has_the_running_step, next, step_));
+  const TraceRange range(TraceName::plan,
+                         KVRM_MUTATE(trace_ahead_has_the_running_step, next, step_));
   engine_.prepare({.step = next, .slots = ahead_});
 }
 

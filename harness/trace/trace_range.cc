@@ -43,7 +43,8 @@ void push(TraceName name, Epoch step) {
   range.size = NVTX_EVENT_ATTRIB_STRUCT_SIZE;
   range.payloadType = NVTX_PAYLOAD_TYPE_UNSIGNED_INT64;
   range.payload.ullValue = KVRM_MUTATE(trace_payload_of_the_step_before, step, step - 1);
-  range.messageType = KVRM_MUTATE(trace_name_unregistered, NVTX_MESSAGE_TYPE_REGISTERED, NVTX_MESSAGE_TYPE_ASCII);
+  range.messageType =
+      KVRM_MUTATE(trace_name_unregistered, NVTX_MESSAGE_TYPE_REGISTERED, NVTX_MESSAGE_TYPE_ASCII);
   range.message.registered = known.names[static_cast<std::size_t>(name)];
   nvtxDomainRangePushEx(KVRM_MUTATE(trace_default_domain, known.domain, nullptr), &range);
 }

@@ -11,6 +11,7 @@
 #include "harness/driver/drive.h"
 #include "harness/trace/allocation_count.h"
 #include "harness/trace/trace_range.h"
+#include "property_tests/commands/program.h"
 #include "property_tests/differential/engine_cases.h"
 #include "property_tests/profiling/expected_ranges.h"
 #include "property_tests/profiling/received_ranges.h"
@@ -116,7 +117,8 @@ TEST_F(RangesProperty, AreThoseOfTheDriversCallsInEveryEngine) {
     EngineCase setup = draw_engine_case(seed);
     SCOPED_TRACE("draw_engine_case(" + std::to_string(seed) + "): " + setup.describe());
     for (std::size_t i = 0; i < setup.requests.size(); i += 5) setup.requests[i].output_tokens = 1;
-    setup.engines.push_back({.kind = "null", .label = "null", .options = {}, .budget = setup.budget});
+    setup.engines.push_back(
+        {.kind = "null", .label = "null", .options = {}, .budget = setup.budget});
     for (const EngineSpec& spec : setup.engines) {
       for (const bool overlap : {false, true}) run_case(setup, spec, overlap, coverage);
     }
@@ -143,13 +145,44 @@ TEST_F(Ranges, AStepThatFailsLeavesNoneOpen) {
   sink.clear();
   {
     const auto kernels = select_kernels((*device)->info().kernel_target);
-    const auto engine = KvrmEngine::make(*spec, static_cast<const DecoderModel&>(**model),
-                                         *kernels, **device);
+    const auto engine =
+        KvrmEngine::make(*spec, static_cast<const DecoderModel&>(**model), *kernels, **device);
     ASSERT_TRUE(engine.has_value());
     const std::vector<std::byte> record(7);
     EXPECT_FALSE((*engine)->replay_step({.step = 1, .slots = {}}, record).has_value());
   }
   EXPECT_EQ(sink.lines(), (RangeLines{"commit 1", "end"}));
+}
+
+// Its records are there already: a step is not planned again.
+TEST_F(Ranges, AReplayedLogHasTheStepsOfItsRunWithoutTheirPlans) {
+  const EngineCase setup = draw_engine_case(1);
+  const Registry registry = make_registry();
+  const auto found = std::ranges::find(setup.engines, "kvrm", &EngineSpec::kind);
+  ASSERT_NE(found, setup.engines.end());
+  EngineSpec spec = *found;
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "log").string();
+  spec.descriptor_log = {.file = file, .experiment = "none"};
+  const auto model = registry.load_model(setup.model);
+  ASSERT_TRUE(model.has_value());
+  const auto run = run_engine_case(setup, spec, registry, **model, {.workers = 1});
+  ASSERT_TRUE(run.has_value());
+  ASSERT_GT(run->log.steps.size(), 10U);
+  const auto device = registry.backends.front().make({.workers = 1});
+  ASSERT_TRUE(device.has_value());
+  LoadedSink sink;
+  sink.clear();
+  spec.descriptor_log = {};
+  ASSERT_TRUE(registry.replay_log(file, spec, **model, **device).has_value());
+  RangeLines expected;
+  for (std::size_t step = 1; step <= run->log.steps.size(); ++step) {
+    for (const char* name : {"commit ", "replay ", "sample "}) {
+      expected.push_back(name + std::to_string(step));
+      expected.push_back("end");
+    }
+  }
+  EXPECT_EQ(sink.lines(), expected);
 }
 
 class CountingClock final : public Clock {

@@ -53,9 +53,7 @@ std::string trace_sink_path() { return KVRM_TRACE_SINK; }
 
 LoadedSink::LoadedSink() { library(); }
 void LoadedSink::clear() { function<decltype(kvrm_trace_clear)>("kvrm_trace_clear")(); }
-void LoadedSink::listen(bool on) {
-  function<decltype(kvrm_trace_listen)>("kvrm_trace_listen")(on);
-}
+void LoadedSink::listen(bool on) { function<decltype(kvrm_trace_listen)>("kvrm_trace_listen")(on); }
 std::uint64_t LoadedSink::other_calls() const {
   return function<decltype(kvrm_trace_other_calls)>("kvrm_trace_other_calls")();
 }

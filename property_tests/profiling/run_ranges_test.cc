@@ -10,7 +10,6 @@
 
 #include "harness/trace/trace_range.h"
 #include "property_tests/commands/program.h"
-#include "property_tests/commands/small_experiment.h"
 #include "property_tests/profiling/received_ranges.h"
 
 namespace kvrm {
@@ -45,12 +44,34 @@ TracedProgram trace_program(std::vector<std::string> arguments, const std::strin
 }
 
 struct RunCase {
-  const char* engine;
+  const char* engine;  // as in YAML
   bool overlap;
 };
 
 void PrintTo(const RunCase& run, std::ostream* out) {
   *out << run.engine << (run.overlap ? ", overlap" : "");
+}
+
+// Memory for a part of the batch, so that requests wait and pooled engines preempt.
+std::string experiment_of(const RunCase& run) {
+  return std::string(R"(schema: kvrm.experiment/1
+name: traced
+question: does a tool receive every range?
+model:
+  kind: decoder
+  shape: {layers: 2, model_dim: 32, hidden_dim: 64, query_heads: 4, kv_heads: 2, head_dim: 8, vocabulary: 64}
+workload:
+  family: mixed-length
+  requests: 12
+  arrivals: {kind: closed, concurrency: 4}
+  prompt_tokens: {kind: uniform, min: 2, max: 24}
+  output_tokens: {kind: uniform, min: 1, max: 40}
+budget: {kv_bytes: 16KiB, max_batch: 4, max_len: 64, prefill_tokens: 16}
+output: {point_estimates: true}
+engines:
+  - )") + run.engine +
+         "\ndriver: {repeats: 2, warmup: none, overlap: " + (run.overlap ? "true" : "false") +
+         "}\n";
 }
 
 class RunRanges : public testing::TestWithParam<RunCase> {
@@ -63,11 +84,10 @@ class RunRanges : public testing::TestWithParam<RunCase> {
   }
 };
 
-// The begins that are in no other range, and apart from them those that are in one, as "OUTER: INNER".
+// The begins that are in no other range, and apart those that are in one, as "OUTER: INNER".
 struct Nesting {
   RangeLines outer;
   RangeLines inner;
-  std::size_t depth_max = 0;
 };
 
 Nesting nesting_of(const RangeLines& lines) {
@@ -84,12 +104,11 @@ Nesting nesting_of(const RangeLines& lines) {
       nesting.inner.push_back(open.back() + ": " + line);
     }
     open.push_back(line);
-    nesting.depth_max = std::max(nesting.depth_max, open.size());
   }
   return nesting;
 }
 
-// What must stand in no other range, and in that order, of so many steps of so many repeats.
+// The ranges of a run's steps that stand in no other range: each step's, from 1 on, in their order.
 RangeLines step_ranges(std::uint64_t steps, bool is_null) {
   RangeLines lines;
   for (std::uint64_t step = 1; step <= steps; ++step) {
@@ -97,8 +116,19 @@ RangeLines step_ranges(std::uint64_t steps, bool is_null) {
     if (is_null) {
       lines.push_back("replay" + number);
     } else {
-      for (const char* name : {"plan", "commit", "replay", "sample"}) lines.push_back(name + number);
+      for (const char* name : {"plan", "commit", "replay", "sample"})
+        lines.push_back(name + number);
     }
+  }
+  return lines;
+}
+
+// Those that stand in another one: while a step is replayed, the plan of the next, also after the
+// last step, which nobody knows to be the last.
+RangeLines ahead_ranges(std::uint64_t steps) {
+  RangeLines lines;
+  for (std::uint64_t step = 1; step <= steps; ++step) {
+    lines.push_back("replay " + std::to_string(step) + ": plan " + std::to_string(step + 1));
   }
   return lines;
 }
@@ -113,37 +143,59 @@ std::uint64_t count(const RangeLines& lines, const std::string& name) {
       lines, [&](const std::string& line) { return line.starts_with(name + " "); }));
 }
 
+RangeLines twice(RangeLines lines) {
+  const RangeLines once = lines;
+  lines.insert(lines.end(), once.begin(), once.end());
+  return lines;
+}
+
 TEST_P(RunRanges, AgreeWithItsResults) {
-  const auto [engine, overlap] = GetParam();
-  constexpr std::uint64_t kRepeats = 2;
   const TemporaryFolder folder;
-  const std::string experiment =
-      folder.write("small.yaml", small_experiment() + "\n");
   const std::string out = (folder.path() / "out").string();
-  TracedProgram traced = trace_program(
-      {"run", experiment, "--out", out, "--engine", engine, "--set",
-       overlap ? "driver.overlap=true" : "driver.overlap=false", "--set", "budget.kv_bytes=16KiB"},
-      (folder.path() / "trace").string());
+  TracedProgram traced =
+      trace_program({"run", folder.write("traced.yaml", experiment_of(GetParam())), "--out", out},
+                    (folder.path() / "trace").string());
   ASSERT_EQ(traced.result.exit_code, 0) << traced.result.err;
   ASSERT_FALSE(traced.lines.empty());
   EXPECT_EQ(traced.lines.back(), "other 0");
   traced.lines.pop_back();
   EXPECT_TRUE(is_balanced(traced.lines));
 
-  const auto json = nlohmann::json::parse(read_file(out + "/results.json"))["engines"][0];
-  const std::uint64_t steps = json["steps"];
-  std::cerr << json["steps"] << " " << json["scheduling"] << json["requests"] << count(traced.lines,"release") <<" "<< count(traced.lines,"admit")<< " " << count(traced.lines, "prefill") << " " << json["tokens"] << "\n";
-  const Nesting nesting = nesting_of(traced.lines);
-  std::erase_if(traced.lines, [](const std::string& line) { return !is_of_a_step(line); });
-  EXPECT_EQ(count(nesting.outer, "replay"), steps * kRepeats);
+  const auto engine = nlohmann::json::parse(read_file(out + "/results.json"))["engines"][0];
+  const bool is_null = engine["kind"] == "null";
+  const bool pooled = !is_null && engine["kind"] != "static";
+  const std::uint64_t preemptions = engine["scheduling"]["preemptions"];
+  const std::uint64_t given = engine["requests"]["finished"].get<std::uint64_t>() + preemptions;
+  const std::uint64_t steps = engine["steps"];  // of both repeats, which have the same schedule
+  EXPECT_EQ(steps % 2, 0U);
+  EXPECT_EQ(preemptions > 0, pooled);
+  EXPECT_EQ(count(traced.lines, "release"), given);
+  EXPECT_LE(given, count(traced.lines, "prefill"));
+  EXPECT_LE(given, count(traced.lines, "admit"));
+  EXPECT_EQ(given < count(traced.lines, "admit"), pooled) << "refused for want of memory";
+  EXPECT_EQ(steps, count(traced.lines, "replay"));
+
+  Nesting nesting = nesting_of(traced.lines);
+  std::erase_if(nesting.outer, [](const std::string& line) { return !is_of_a_step(line); });
+  EXPECT_EQ(nesting.outer, twice(step_ranges(steps / 2, is_null)));
+  EXPECT_EQ(nesting.inner, GetParam().overlap ? twice(ahead_ranges(steps / 2)) : RangeLines());
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, RunRanges,
-                         testing::Values(RunCase{"static", false}, RunCase{"static", true},
-                                         RunCase{"paged", false}, RunCase{"paged", true},
-                                         RunCase{"paged_graph", false},
-                                         RunCase{"paged_graph", true}, RunCase{"kvrm", false},
-                                         RunCase{"kvrm", true}, RunCase{"kvrm-full", true}));
+constexpr const char* kEngines[] = {
+    "{kind: static}", "{kind: static, label: static-full, options: {attention: full}}",
+    "{kind: paged}",  "{kind: paged_graph}",
+    "{kind: kvrm}",   "{kind: \"null\"}",
+};
+
+std::vector<RunCase> run_cases() {
+  std::vector<RunCase> cases;
+  for (const char* engine : kEngines) {
+    for (const bool overlap : {false, true}) cases.push_back({engine, overlap});
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, RunRanges, testing::ValuesIn(run_cases()));
 
 }  // namespace
 }  // namespace kvrm

@@ -156,8 +156,8 @@ void kvrm_trace_listen(bool on) {
 // NVTX calls this once, at the process's first NVTX call.
 __attribute__((visibility("default"))) int InitializeInjectionNvtx2(
     NvtxGetExportTableFunc_t get_table) {
-  const auto* callbacks = static_cast<const NvtxExportTableCallbacks*>(
-      get_table(NVTX_ETID_CALLBACKS));
+  const auto* callbacks =
+      static_cast<const NvtxExportTableCallbacks*>(get_table(NVTX_ETID_CALLBACKS));
   Table core;
   Table core2;
   if (callbacks == nullptr ||
