@@ -32,8 +32,7 @@ void attach(bool on) {
 }  // namespace
 
 int receive_ranges(const void* (*get_table)(std::uint32_t)) {
-  const auto* tables =
-      static_cast<const NvtxExportTableCallbacks*>(get_table(NVTX_ETID_CALLBACKS));
+  const auto* tables = static_cast<const NvtxExportTableCallbacks*>(get_table(NVTX_ETID_CALLBACKS));
   NvtxFunctionTable core2 = nullptr;
   unsigned int size = 0;
   if (tables == nullptr ||
