@@ -98,8 +98,8 @@ Registry make_registry() {
   };
 }
 
-std::vector<BenchSuite> make_bench_suites() {
-  return {harness_suite(), pager_suite(), descriptor_suite(), kvrm_suite()};
+std::vector<BenchSuite> make_bench_suites(const TraceSwitch& tool) {
+  return {harness_suite(tool), pager_suite(), descriptor_suite(), kvrm_suite()};
 }
 
 }  // namespace kvrm

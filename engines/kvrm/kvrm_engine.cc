@@ -163,16 +163,19 @@ bool KvrmEngine::do_extend(SlotIndex slot) {
 
 void KvrmEngine::do_submit(const StepPlan& step) {
   KVRM_CHECK(!step.slots.empty());
+  trace_.begin(TraceName::plan, step.step);
   const Nanoseconds start = device_.clock().now();
   histories_.begin_step(step, histories_.plan().slots);
   planner_.plan(step.slots);
   const Nanoseconds planned = device_.clock().now();
   phases_ = {.plan = planned - start};
+  trace_.next(TraceName::commit);
   if (histories_.plan().view == StagingView::mapped) map_views();
   commit();
   if (log_) log_->submit(step, descriptor_.record());
   committed_ = device_.clock().now();
   phases_.commit = committed_ - planned;
+  trace_.next(TraceName::replay);
   graph_.replay(device_);
   ++histories_.counters().replays;
   submitted_ = device_.clock().now();
@@ -207,11 +210,13 @@ StepResult KvrmEngine::do_collect() {
   device_.wait();
   const DeviceRun device = device_.last_run();
   const Nanoseconds start = device_.clock().now();
+  trace_.next(TraceName::sample);
   phases_.replay = std::max(submitted_, device.end) - committed_;
   // A record that did not arrive as it was built means that memory was overwritten.
   KVRM_CHECK_EQ(std::string(apply_status_name(descriptor_.status())), "ok");
   take_rows(planner_.step_slots());
   phases_.sample = device_.clock().now() - start;
+  KVRM_MUTATE(trace_sample_left_open, trace_.end(), void());
   return {.rows = results_, .phases = phases_, .device = device};
 }
 
@@ -225,6 +230,7 @@ void KvrmEngine::take_rows(std::span<const SlotIndex> slots) {
 
 Result<StepResult> KvrmEngine::replay_step(const StepPlan& step,
                                            std::span<const std::byte> record) {
+  trace_.begin(TraceName::commit, step.step);
   histories_.begin_step(step, histories_.plan().slots);
   histories_.clear_copies();
   if (histories_.plan().view == StagingView::mapped) {
@@ -232,12 +238,15 @@ Result<StepResult> KvrmEngine::replay_step(const StepPlan& step,
     map_views();
   }
   if (!descriptor_.publish(record)) return bad_input("is not as long as it says");
+  trace_.next(TraceName::replay);
   graph_.replay(device_);
   device_.wait();
   if (descriptor_.status() != ApplyStatus::ok) {
     return bad_input(fmt::format("was refused: {}", apply_status_name(descriptor_.status())));
   }
+  trace_.next(TraceName::sample);
   take_rows(step.slots);
+  trace_.end();
   return StepResult{.rows = results_, .phases = {}, .device = {}};
 }
 

@@ -25,6 +25,7 @@
 #include "harness/contract/engine.h"
 #include "harness/contract/engine_spec.h"
 #include "harness/device/device.h"
+#include "harness/trace/trace_range.h"
 #include "kernels/dispatch/kernel_set.h"
 
 namespace kvrm {
@@ -84,6 +85,7 @@ class KvrmEngine final : public Engine {
   std::optional<EngineLog> log_;
   std::vector<RowResult> results_;
   PhaseTimes phases_;
+  StepTrace trace_;            // beside the phases
   Nanoseconds committed_ = 0;  // when the step's replay was called
   Nanoseconds submitted_ = 0;
 };
