@@ -63,6 +63,13 @@ TEST_F(ConfigErrors, ThatCameByExtendsNameTheirFile) {
             "chain of files without a cycle");
 }
 
+TEST_F(ConfigErrors, AreOneLineWhateverIsQuoted) {
+  write("lines.yaml", "schema: \"a\\nb\\tc\\x7fd\"\n");
+  EXPECT_EQ(message_of(request("lines.yaml")),
+            "lines.yaml:1:9: schema: found \"a\\nb\\x09c\\x7fd\" (in quotes), allowed: "
+            "kvrm.experiment/1");
+}
+
 struct SetCase {
   std::vector<std::string> overrides;
   std::string message;
