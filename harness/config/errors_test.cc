@@ -37,6 +37,7 @@ TEST_F(ConfigErrors, OfWholeFiles) {
        "map"},
       {"deep.yaml", std::string(100000, '['),
        "deep.yaml:1:1: found text that is not YAML (bad file), allowed: a YAML map"},
+      {"comma.yaml", ",", "comma.yaml:1:1: found a second YAML document, allowed: one document"},
       {"large.yaml", std::string((16U << 20) + 1, ' '),
        "large.yaml: found no regular file of at most 16 MiB, allowed: a YAML file"},
   };

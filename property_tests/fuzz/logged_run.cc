@@ -6,6 +6,7 @@
 #include "engines/kvrm/kvrm_engine.h"
 #include "harness/base/check.h"
 #include "harness/device/cpu_device.h"
+#include "property_tests/fuzz/heap_device.h"
 
 namespace kvrm {
 namespace {
@@ -42,7 +43,8 @@ std::unique_ptr<DecoderModel> small_model(ModelKind kind) {
 ReplayWorld make_world() {
   return {.attention = small_model(ModelKind::attention_only),
           .decoder = small_model(ModelKind::decoder),
-          .device = made(make_cpu_device({.workers = 1, .kernel_target = "reference"})),
+          .device = std::make_unique<HeapDevice>(
+              made(make_cpu_device({.workers = 1, .kernel_target = "reference"}))),
           .kernels = made(select_kernels("reference"))};
 }
 

@@ -98,7 +98,7 @@ void check_json(const ExperimentResult& result) {
   KVRM_CHECK_EQ(json["engines"].size(), result.engines.size());
   for (std::size_t i = 0; i < result.engines.size(); ++i) {
     const EngineResult& engine = result.engines[i];
-    KVRM_CHECK_EQ(json["engines"][i]["label"], held(engine.info.label));
+    KVRM_CHECK_EQ(json["engines"][i]["name"], held(engine.info.label));
     KVRM_CHECK_EQ(json["engines"][i]["status"], run_status_name(engine.status));
     KVRM_CHECK_EQ(json["engines"][i].contains("metrics"), carries_metrics(engine.status));
   }
