@@ -15,6 +15,7 @@ constexpr std::uint32_t kSlots = 3;
 constexpr std::uint32_t kMaxLen = 96;
 constexpr std::uint32_t kVocabulary = 32;
 constexpr std::uint32_t kMostCalls = 24;
+constexpr std::uint32_t kLongestPrompt = 40;
 constexpr std::uint64_t kPoolBlocks = 14;
 constexpr std::uint32_t kBlockTokens = 8;
 
@@ -109,7 +110,7 @@ class Calls {
   }
 
   void admit(SlotIndex slot, std::uint8_t draw) {
-    const std::uint32_t most = std::min(kMaxLen - 1, engine_.info().max_history_tokens);
+    const std::uint32_t most = std::min(kLongestPrompt, engine_.info().max_history_tokens);
     const std::uint32_t count = 1 + draw % most;
     std::vector<TokenId> tokens;
     for (std::uint32_t i = 0; has_tokens() && i < count; ++i) {

@@ -14,8 +14,10 @@ namespace {
 constexpr std::size_t kEngines = 2;
 constexpr std::size_t kRequests = 2;
 
+// Metrics are never less than nothing, nor not a number; infinity is one (results.h).
 double take_double(FuzzReader& reader) {
-  return std::bit_cast<double>(reader.take<std::uint64_t>());
+  const auto value = std::bit_cast<double>(reader.take<std::uint64_t>());
+  return std::isnan(value) ? 0 : std::fabs(value);
 }
 
 Estimate take_estimate(FuzzReader& reader) {
