@@ -66,17 +66,15 @@ struct Outcomes {
 Outcomes run_corpus(const std::string& target, FuzzTarget fuzz) {
   const std::vector<CorpusFile> files = corpus(target);
   Outcomes whole;
-  Outcomes changed;
   RandomStream random(1, target);
   for (const CorpusFile& file : files) {
     SCOPED_TRACE(file.name);
     whole.add(fuzz(file.bytes));
     for (std::uint64_t i = 0; i < kDamagedCopies; ++i) {
       const Bytes& other = files[random.below(files.size())].bytes;
-      changed.add(fuzz(damaged(file.bytes, other, random)));
+      fuzz(damaged(file.bytes, other, random));
     }
   }
-  EXPECT_GT(changed.accepted + changed.refused, 0);
   EXPECT_GT(whole.accepted, 0);
   return whole;
 }
