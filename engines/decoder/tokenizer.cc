@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -57,6 +58,7 @@ Result<Tokenizer> Tokenizer::load(const std::string& file, std::uint32_t vocabul
   }
   std::int32_t longest = 0;
   if (!read_value(in, longest) || longest < 1) return bad_file(file, "is not a tokenizer");
+  std::uint64_t left = std::filesystem::file_size(file) - sizeof(longest);
   Tokenizer tokenizer;
   for (TokenId token = 0; token < vocabulary; ++token) {
     Piece piece;
@@ -68,10 +70,14 @@ Result<Tokenizer> Tokenizer::load(const std::string& file, std::uint32_t vocabul
       return bad_file(file, fmt::format("token {} is {} bytes long, the longest should be {}",
                                         token, bytes, longest));
     }
-    piece.text.resize(static_cast<std::size_t>(bytes));
-    if (!in.read(piece.text.data(), bytes)) {
+    left -= std::min<std::uint64_t>(left, sizeof(piece.score) + sizeof(bytes));
+    const auto wanted = static_cast<std::size_t>(bytes);
+    // Before memory is taken for it: a damaged length may be two gigabytes.
+    if (wanted <= left) piece.text.resize(wanted);
+    if (wanted > left || !in.read(piece.text.data(), bytes)) {
       return bad_file(file, fmt::format("ends inside token {} of {}", token, vocabulary));
     }
+    left -= wanted;
     tokenizer.index_.emplace(piece.text, token);
     tokenizer.pieces_.push_back(std::move(piece));
   }

@@ -37,6 +37,7 @@ TEST_F(ConfigErrors, OfWholeFiles) {
        "map"},
       {"deep.yaml", std::string(100000, '['),
        "deep.yaml:1:1: found text that is not YAML (bad file), allowed: a YAML map"},
+      {"comma.yaml", ",", "comma.yaml:1:1: found a second YAML document, allowed: one document"},
       {"large.yaml", std::string((16U << 20) + 1, ' '),
        "large.yaml: found no regular file of at most 16 MiB, allowed: a YAML file"},
   };
@@ -61,6 +62,13 @@ TEST_F(ConfigErrors, ThatCameByExtendsNameTheirFile) {
   EXPECT_EQ(message_of(request("a.yaml")),
             "sub/b.yaml:1:10: extends: found \"../a.yaml\", which leads back to itself, allowed: a "
             "chain of files without a cycle");
+}
+
+TEST_F(ConfigErrors, AreOneLineWhateverIsQuoted) {
+  write("lines.yaml", "schema: \"a\\nb\\tc\\x7fd\"\n");
+  EXPECT_EQ(message_of(request("lines.yaml")),
+            "lines.yaml:1:9: schema: found \"a\\nb\\x09c\\x7fd\" (in quotes), allowed: "
+            "kvrm.experiment/1");
 }
 
 struct SetCase {

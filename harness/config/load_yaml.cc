@@ -43,6 +43,8 @@ class TreeBuilder final : public YAML::EventHandler {
     return std::move(root_);
   }
 
+  bool failed() const { return error_.has_value(); }
+
   SourcePlace place(const YAML::Mark& mark) const {
     if (!has_lines_) return {source_, 0, 0};
     const auto from_one = [](int number) {
@@ -206,7 +208,8 @@ Result<ConfigNode> load_yaml_text(const std::string& text, const std::string& so
   try {
     std::istringstream in(readable);
     YAML::Parser parser(in);
-    while (parser.HandleNextDocument(builder)) {
+    // At a stray bracket yaml-cpp finds one empty document after the other without end.
+    while (!builder.failed() && parser.HandleNextDocument(builder)) {
     }
   } catch (const YAML::Exception& error) {
     return config_error(builder.place(error.mark), "",
