@@ -157,7 +157,7 @@ StepResult KvrmEngine::do_prefill(const PrefillChunk& chunk) {
 
 bool KvrmEngine::do_extend(SlotIndex slot) {
   if (!histories_.extend(slot)) return false;
-  if (log_) log_->extend(slot);
+  if (log_) log_->extend(slot, in_flight_);
   return true;
 }
 
@@ -179,6 +179,7 @@ void KvrmEngine::do_submit(const StepPlan& step) {
   graph_.replay(device_);
   ++histories_.counters().replays;
   submitted_ = device_.clock().now();
+  in_flight_ = true;
 }
 
 void KvrmEngine::do_prepare(const StepPlan& next) { planner_.prepare(next.slots); }
@@ -208,6 +209,7 @@ std::vector<std::byte> KvrmEngine::expected_image() const {
 
 StepResult KvrmEngine::do_collect() {
   device_.wait();
+  in_flight_ = false;
   const DeviceRun device = device_.last_run();
   const Nanoseconds start = device_.clock().now();
   trace_.next(TraceName::sample);
@@ -228,11 +230,10 @@ void KvrmEngine::take_rows(std::span<const SlotIndex> slots) {
   histories_.finish_step(results_);
 }
 
-Result<StepResult> KvrmEngine::replay_step(const StepPlan& step,
-                                           std::span<const std::byte> record) {
+Status KvrmEngine::submit_logged(const StepPlan& step, std::span<const std::byte> record) {
   trace_.begin(TraceName::commit, step.step);
   histories_.begin_step(step, histories_.plan().slots);
-  histories_.clear_copies();
+  KVRM_MUTATE(engine_logged_copies_done_twice, histories_.clear_copies(), void());
   if (histories_.plan().view == StagingView::mapped) {
     planner_.plan_views(step.slots);
     map_views();
@@ -244,10 +245,14 @@ Result<StepResult> KvrmEngine::replay_step(const StepPlan& step,
   if (descriptor_.status() != ApplyStatus::ok) {
     return bad_input(fmt::format("was refused: {}", apply_status_name(descriptor_.status())));
   }
+  return {};
+}
+
+StepResult KvrmEngine::collect_logged(std::span<const SlotIndex> slots) {
   trace_.next(TraceName::sample);
-  take_rows(step.slots);
+  take_rows(slots);
   trace_.end();
-  return StepResult{.rows = results_, .phases = {}, .device = {}};
+  return {.rows = results_, .phases = {}, .device = {}};
 }
 
 void KvrmEngine::do_release(SlotIndex slot) {

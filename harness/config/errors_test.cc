@@ -80,7 +80,8 @@ TEST_F(ConfigErrors, OfSet) {
   write("small.yaml",
         std::string(kSmallExperiment) + "sweep: [{key: workload.seed, values: [1, 2]}]\n");
   const std::string keys =
-      "schema, name, question, extends, model, backend, workload, engines, budget, driver, slo, "
+      "schema, name, question, extends, model, backend, workload, engines, only_engines, budget, "
+      "driver, slo, "
       "sweep, output";
   const std::vector<SetCase> cases = {
       {{"a"}, "--set a: found no key and value, allowed: --set key.path=value"},
@@ -139,6 +140,14 @@ TEST_F(ConfigErrors, OfEnginesThatAreNotThere) {
   EXPECT_EQ(message_of(only),
             "--engine kvrm-ful: found no such engine in the experiment, allowed: kvrm, kvrm-full, "
             "static; did you mean \"kvrm-full\"?");
+  write("only.yaml", "extends: small.yaml\nonly_engines: [static, statik]\n");
+  EXPECT_EQ(message_of(request("only.yaml")),
+            "only.yaml:2:24: only_engines: found \"statik\", allowed: kvrm, kvrm-full, static; did "
+            "you mean \"static\"?");
+  write("none.yaml", "extends: small.yaml\nonly_engines: []\n");
+  EXPECT_EQ(message_of(request("none.yaml")),
+            "none.yaml:2:15: only_engines: found an empty list, allowed: a list of kvrm, "
+            "kvrm-full, static");
 }
 
 TEST_F(ConfigErrors, TooManyPoints) {

@@ -202,6 +202,30 @@ TEST_F(Parse, OnlyEnginesKeepsKindsAndLabels) {
   EXPECT_EQ(experiment.points.size(), 4U);
 }
 
+// Also where an axis sets an engine by its index, and where points have none of those engines.
+TEST_F(Parse, ResolvedYamlKeepsTheEnginesThatWereAskedFor) {
+  write("small.yaml", kSmallExperiment);
+  write("sweep.yaml", kSweep);
+  write("index.yaml",
+        "extends: small.yaml\n"
+        "sweep: [{key: engines.1.options.merge.max_group_bytes, values: [0, 4096]}]\n");
+  for (const char* file : {"sweep.yaml", "index.yaml"}) {
+    SCOPED_TRACE(file);
+    ParseRequest only = request(file);
+    only.only_engines = {"kvrm"};
+    const Experiment experiment = parse(only);
+    ASSERT_EQ(experiment.points.size(), 2U);
+    EXPECT_EQ(experiment.points[1].engines.size(), 1U);
+    write("resolved.yaml", experiment.resolved_yaml);
+    const Experiment again = parse(request("resolved.yaml"));
+    EXPECT_EQ(print(again), print(experiment));
+    EXPECT_EQ(again.resolved_yaml, experiment.resolved_yaml);
+    ParseRequest other = request("resolved.yaml");
+    other.only_engines = {"static"};
+    EXPECT_EQ(parse(other).points[0].engines[0].kind, "static") << "--engine beats the file";
+  }
+}
+
 TEST_F(Parse, ResolvedYamlIsTheSameExperimentWithDefaultsWrittenOut) {
   write("small.yaml", kSmallExperiment);
   write("sweep.yaml", kSweep);
