@@ -36,6 +36,7 @@ if(KVRM_MUTANTS)
   add_compile_definitions(KVRM_MUTANTS)
 endif()
 if(KVRM_SANITIZE)
-  add_compile_options(-fsanitize=${KVRM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  # -O1, which comes after the build type's -O2: half the time to build, and the checks hide what they cost anyway.
+  add_compile_options(-O1 -fsanitize=${KVRM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${KVRM_SANITIZE})
 endif()
