@@ -37,6 +37,8 @@ class KvrmEngine final : public Engine {
                                                   const KernelSet& kernels, Device& device);
 
   ~KvrmEngine() override;
+  KvrmEngine(const KvrmEngine&) = delete;
+  KvrmEngine& operator=(const KvrmEngine&) = delete;
 
   // A step whose record comes from a log instead of being planned; runs it to its end. The error
   // says why the record was refused; the engine is of no further use then.

@@ -112,7 +112,7 @@ Result<std::vector<BenchCase>> harness_cases(const Registry& registry, BenchSize
   std::vector<BenchCase> cases;
   for (const std::uint32_t batch : {16U, 64U, 256U, 1024U}) {
     const std::uint64_t requests =
-        size == BenchSize::tiny ? batch : std::max<std::uint64_t>(4096, 4 * batch);
+        size == BenchSize::tiny ? batch : std::max<std::uint64_t>(4096, std::uint64_t{4} * batch);
     for (const bool watched : {false, true}) {
       cases.push_back({.suite = "harness",
                        .design = watched ? "null_watched" : "null",
