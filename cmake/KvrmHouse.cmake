@@ -8,6 +8,9 @@ find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME house/includes COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/scripts/check_tree)
 add_test(NAME house/includes_finds_planted_faults
          COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/scripts/check_tree_test)
+add_test(NAME house/tidy_finds_planted_faults
+         COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/scripts/tidy_test)
+set_tests_properties(house/tidy_finds_planted_faults PROPERTIES SKIP_RETURN_CODE 77)
 
 # One translation unit a header, holding nothing but that header, twice; but none for x.h beside x.cc, which
 # shows the same: scripts/check_tree holds it to include x.h first.
