@@ -38,6 +38,8 @@ class KvrmEngine final : public Engine {
                                                   const KernelSet& kernels, Device& device);
 
   ~KvrmEngine() override;
+  KvrmEngine(const KvrmEngine&) = delete;
+  KvrmEngine& operator=(const KvrmEngine&) = delete;
 
   // submit() and collect() of a step whose record comes from a log instead of being planned; the
   // device has done it when the first returns. The error says why the record was refused; the

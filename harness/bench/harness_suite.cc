@@ -169,7 +169,7 @@ Result<std::vector<BenchCase>> harness_cases(const Registry& registry, const Tra
   std::vector<BenchCase> cases;
   for (const std::uint32_t batch : {16U, 64U, 256U, 1024U}) {
     const std::uint64_t requests =
-        size == BenchSize::tiny ? batch : std::max<std::uint64_t>(4096, 4 * batch);
+        size == BenchSize::tiny ? batch : std::max<std::uint64_t>(4096, std::uint64_t{4} * batch);
     add_drive_cases(cases, registry, tool, {batch, requests});
   }
   add_range_cases(cases, tool, size);
