@@ -6,6 +6,7 @@
 #include "engines/kvrm/replay_log.h"
 #include "harness/base/check.h"
 #include "property_tests/fuzz/fuzz_input.h"
+#include "property_tests/fuzz/seal_record.h"
 
 namespace kvrm {
 namespace {
@@ -33,6 +34,7 @@ SealedLog take_log(FuzzReader& reader) {
     const FuzzBytes bytes = reader.take_bytes(reader.take<std::uint16_t>());
     const auto span = std::as_bytes(bytes);
     log.entries.push_back({static_cast<LogEntryKind>(kind), {span.begin(), span.end()}});
+    if (kind == 1) seal_record(log.entries.back().bytes);
   }
   return log;
 }

@@ -6,6 +6,7 @@
 #include "engines/kvrm/replay_log.h"
 #include "harness/base/check.h"
 #include "property_tests/fuzz/logged_run.h"
+#include "property_tests/fuzz/seal_record.h"
 
 namespace kvrm {
 namespace {
@@ -40,20 +41,6 @@ void make_full(LogEntry& entry, const std::vector<std::byte>& image) {
   entry.bytes.resize(sizeof(header));
   std::memcpy(entry.bytes.data(), &header, sizeof(header));
   entry.bytes.insert(entry.bytes.end(), image.begin(), image.end());
-}
-
-// Gives a step record the checksums that its bytes ask for, where it has the sizes of one.
-void seal(LogEntry& entry) {
-  if (entry.kind != LogEntryKind::step || entry.bytes.size() < sizeof(StepRecordHeader)) return;
-  std::vector<std::uint64_t> words((entry.bytes.size() + 7) / 8);  // aligned as a view wants it
-  auto* memory = reinterpret_cast<std::byte*>(words.data());
-  std::memcpy(memory, entry.bytes.data(), entry.bytes.size());
-  StepRecordHeader header = record_header(memory);
-  const bool bounded = std::max(header.table_bytes, header.image_bytes) <= entry.bytes.size();
-  if (!bounded || record_bytes(header) != entry.bytes.size()) return;
-  header.body_checksum = body_checksum(record_view(memory));
-  header.checksum = header_checksum(header);
-  std::memcpy(entry.bytes.data(), &header, sizeof(header));
 }
 
 enum class Change : std::uint8_t { flip, word, full, drop, twice, swap, cut, kind };
@@ -104,7 +91,7 @@ void write_log(LoggedRun& run, const std::string& path) {
   auto writer = DescriptorLogWriter::create(path, run.info);
   KVRM_CHECK(writer.has_value());
   for (LogEntry& entry : run.entries) {
-    seal(entry);
+    if (entry.kind == LogEntryKind::step) seal_record(entry.bytes);
     KVRM_CHECK(writer->append(entry.kind, entry.bytes).has_value());
   }
   KVRM_CHECK(writer->close().has_value());
