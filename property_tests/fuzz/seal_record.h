@@ -1,4 +1,5 @@
-// Gives a changed step record the checksums that its bytes ask for, so that a fuzzer gets past them.
+// Gives a changed step record the checksums that its bytes ask for, so that a fuzzer gets past
+// them.
 #pragma once
 
 #include <algorithm>

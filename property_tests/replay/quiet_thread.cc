@@ -38,9 +38,9 @@ void on_system_call(int, siginfo_t* info, void* context) {
     ++watching->calls;
     watching->last_call = info->si_syscall;
   }
-  const long result = syscall(info->si_syscall, registers[REG_RDI], registers[REG_RSI],
-                              registers[REG_RDX], registers[REG_R10], registers[REG_R8],
-                              registers[REG_R9]);
+  const long result =
+      syscall(info->si_syscall, registers[REG_RDI], registers[REG_RSI], registers[REG_RDX],
+              registers[REG_R10], registers[REG_R8], registers[REG_R9]);
   registers[REG_RAX] = result == -1 ? -errno : result;
   errno = errno_before;
   selector = SYSCALL_DISPATCH_FILTER_BLOCK;

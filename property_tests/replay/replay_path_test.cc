@@ -1,6 +1,6 @@
 // Replaying a recorded graph takes no lock, allocates nothing and calls no system function: what an
-// engine does once a step with its graph is computing and nothing else. The products of matrices are
-// looked away from: they are oneDNN's, which allocates what an execution needs each time.
+// engine does once a step with its graph is computing and nothing else. The products of matrices
+// are looked away from: they are oneDNN's, which allocates what an execution needs each time.
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -93,10 +93,8 @@ class ReplayPath : public ::testing::TestWithParam<ModelKind> {
     for (SlotIndex slot = 0; slot < 4; ++slot) {
       std::vector<TokenId> prompt;
       if (GetParam() == ModelKind::decoder) prompt.assign(20 + slot, TokenId{1});
-      EXPECT_TRUE(engine.admit({.slot = slot,
-                                .content_key = 77 + slot,
-                                .token_count = 20 + slot,
-                                .tokens = prompt}));
+      EXPECT_TRUE(engine.admit(
+          {.slot = slot, .content_key = 77 + slot, .token_count = 20 + slot, .tokens = prompt}));
       engine.prefill({slot, 0, 20 + slot, true});
       slots.push_back(slot);
     }
