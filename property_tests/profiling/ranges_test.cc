@@ -150,7 +150,7 @@ TEST_F(Ranges, AStepThatFailsLeavesNoneOpen) {
         KvrmEngine::make(*spec, static_cast<const DecoderModel&>(**model), *kernels, **device);
     ASSERT_TRUE(engine.has_value());
     const std::vector<std::byte> record(7);
-    EXPECT_FALSE((*engine)->replay_step({.step = 1, .slots = {}}, record).has_value());
+    EXPECT_FALSE((*engine)->submit_logged({.step = 1, .slots = {}}, record).has_value());
   }
   EXPECT_EQ(sink.lines(), (RangeLines{"commit 1", "end"}));
 }
