@@ -3,9 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 namespace kvrm {
@@ -38,10 +39,12 @@ std::string_view first_character(std::string_view text) {
 
 // "<0x0A>" names the byte 0x0A.
 bool parse_byte_piece(const std::string& piece, char& byte) {
-  unsigned value = 0;
-  int read = 0;
-  if (std::sscanf(piece.c_str(), "<0x%02X>%n", &value, &read) != 1) return false;
-  if (static_cast<std::size_t>(read) != piece.size()) return false;
+  constexpr std::size_t kPieceBytes = 6;
+  if (piece.size() != kPieceBytes || !piece.starts_with("<0x") || piece.back() != '>') return false;
+  std::uint8_t value = 0;
+  const char* last = piece.data() + kPieceBytes - 1;
+  const auto [end, error] = std::from_chars(piece.data() + 3, last, value, 16);
+  if (error != std::errc() || end != last) return false;
   byte = static_cast<char>(value);
   return true;
 }
@@ -137,7 +140,7 @@ std::string Tokenizer::decode(TokenId previous, TokenId token) const {
   if (token >= pieces_.size()) return {};
   const std::string& piece = pieces_[token].text;
   char byte = 0;
-  if (parse_byte_piece(piece, byte)) return std::string(1, byte);
+  if (parse_byte_piece(piece, byte)) return {byte};
   const bool drops_space = previous == kBeginOfSequence && piece.starts_with(' ');
   return drops_space ? piece.substr(1) : piece;
 }

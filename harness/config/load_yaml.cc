@@ -11,6 +11,7 @@
 #include <iterator>
 #include <optional>
 #include <sstream>
+#include <utility>
 
 #include "harness/config/diagnose.h"
 
@@ -35,8 +36,8 @@ std::string swap_braces(std::string text, char open_from, char close_from, char 
 class TreeBuilder final : public YAML::EventHandler {
  public:
   // `text` is what is being read.
-  TreeBuilder(const std::string& text, const std::string& source, bool has_lines)
-      : text_(text), source_(source), has_lines_(has_lines) {}
+  TreeBuilder(const std::string& text, std::string source, bool has_lines)
+      : text_(text), source_(std::move(source)), has_lines_(has_lines) {}
 
   Result<ConfigNode> take() {
     if (error_) return tl::unexpected<Error>(*error_);

@@ -66,7 +66,8 @@ Status check_overrides_stand(const std::vector<Override>& overrides, const Confi
       const PathLookup found = look_up(point.tree, override_of.path);
       if (found.complete && stands(override_of.value, wanted, found.node)) continue;
       std::vector<std::string> axes;
-      for (const auto& [name, value] : point.axes) axes.push_back(name + " = " + value);
+      for (const auto& [name, value] : point.axes)
+        axes.push_back(fmt::format("{} = {}", name, value));
       return config_error(override_of.value.place, override_of.path,
                           "a key that the sweep sets at " + join_names(axes),
                           "keys that no axis sets, or the axis itself, below `sweep`");

@@ -123,7 +123,7 @@ TEST_F(Parse, SetIsLaidOverTheFileInOrder) {
                         "engines.kvrm-full.options.merge.max_group_bytes=5",
                         "engines.0.options={attention: full}",
                         "model={preset: llama-3-8b, shape: {layers: 1}}"};
-  with_set.overrides.push_back("budget.kv_bytes=1MiB");
+  with_set.overrides.emplace_back("budget.kv_bytes=1MiB");
   const Experiment experiment = parse(with_set);
   ASSERT_EQ(experiment.points.size(), 1U);
   const ExperimentPoint& point = experiment.points[0];
