@@ -101,9 +101,9 @@ Registry make_registry() {
   };
 }
 
-std::vector<BenchSuite> make_bench_suites() {
-  return {harness_suite(),   pager_suite(),     descriptor_suite(), kvrm_suite(),
-          attention_suite(), transport_suite(), decoder_suite()};
+std::vector<BenchSuite> make_bench_suites(const TraceSwitch& tool) {
+  return {harness_suite(tool), pager_suite(),     descriptor_suite(), kvrm_suite(),
+          attention_suite(),   transport_suite(), decoder_suite()};
 }
 
 }  // namespace kvrm

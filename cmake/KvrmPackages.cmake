@@ -10,6 +10,23 @@ find_package(dnnl CONFIG REQUIRED)
 find_package(OpenMP REQUIRED)
 find_package(benchmark REQUIRED)
 
+# NVTX 3, headers only, from a CUDA toolkit. Without them the ranges of a run compile to nothing.
+option(KVRM_NVTX "Mark the phases of a step as NVTX ranges, where the headers are found" ON)
+set(KVRM_NVTX_FOUND OFF)
+if(KVRM_NVTX)
+  find_path(KVRM_NVTX_INCLUDE nvtx3/nvToolsExt.h HINTS ENV CUDA_HOME ENV CUDA_PATH
+            PATHS /usr/local/cuda PATH_SUFFIXES include)
+  if(KVRM_NVTX_INCLUDE)
+    set(KVRM_NVTX_FOUND ON)
+    add_library(kvrm_nvtx INTERFACE)
+    target_include_directories(kvrm_nvtx SYSTEM INTERFACE ${KVRM_NVTX_INCLUDE})
+    # Of every target: a class of harness/trace must be the same one in all of them.
+    add_compile_definitions(KVRM_NVTX)
+  else()
+    message(STATUS "No nvtx3/nvToolsExt.h: the NVTX ranges compile to nothing")
+  endif()
+endif()
+
 option(KVRM_TESTS "Build the tests" ON)
 if(KVRM_TESTS)
   find_package(GTest REQUIRED)

@@ -19,6 +19,13 @@ add_executable(kvrm harness/cli/main.cc)
 target_link_libraries(kvrm PRIVATE kvrm_root kvrm_harness_cli)
 add_executable(kvrm_bench harness/bench/main.cc)
 target_link_libraries(kvrm_bench PRIVATE kvrm_root kvrm_harness_bench)
+# Of this program only: NVTX would find the tool in any program that holds it.
+if(KVRM_NVTX_FOUND)
+  target_sources(kvrm_bench PRIVATE harness/bench/trace_receiver.cc harness/bench/trace_injection.cc)
+  target_link_libraries(kvrm_bench PRIVATE kvrm_nvtx)
+else()
+  target_sources(kvrm_bench PRIVATE harness/bench/trace_receiver_none.cc)
+endif()
 
 include(GNUInstallDirs)
 install(TARGETS kvrm kvrm_bench RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

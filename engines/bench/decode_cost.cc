@@ -79,9 +79,10 @@ Result<std::vector<BenchRow>> measure_parts(const DecodePoint& point, const Step
       {"decode_step", bytes.weights + bytes.kv, point.layers, replay(*graphs.whole)},
       {"decode_linear", bytes.weights, point.layers, replay(*graphs.linear)},
       {"decode_attention", bytes.kv, point.layers, replay(*graphs.attention)}};
-  const auto samples = run_rounds(cases, {.rounds = ground.run().repetitions,
-                                          .seed = kSeed,
-                                          .probe = [&] { return (*probe)->measure(); }});
+  const auto samples =
+      run_rounds(cases, {.rounds = ground.run().repetitions, .seed = kSeed, .probe = [&] {
+                           return (*probe)->measure();
+                         }});
   std::vector<BenchRow> rows;
   for (std::size_t i = 0; i < samples.size(); ++i) {
     BenchRow row{.suite = "decoder",
@@ -122,14 +123,14 @@ Result<std::vector<BenchRow>> measure_decode(const DecodePoint& point, const Dec
 std::vector<BenchPoint> decode_points(const DecoderSize& size, LazyModel& model) {
   std::vector<BenchPoint> points;
   for (const std::uint32_t batch : size.batches) {
-    const DecodePoint point{fmt::format("batch-{}-ctx-{}", batch, size.context),
-                            size.model.layers, std::vector<std::uint32_t>(batch, size.context)};
-    points.push_back({point.shape, 0,
-                      [&model, point](BenchGround& ground) -> Result<std::vector<BenchRow>> {
-                        const auto loaded = model.get();
-                        if (!loaded) return tl::unexpected<Error>(loaded.error());
-                        return measure_decode(point, **loaded, ground);
-                      }});
+    const DecodePoint point{fmt::format("batch-{}-ctx-{}", batch, size.context), size.model.layers,
+                            std::vector<std::uint32_t>(batch, size.context)};
+    points.push_back(
+        {point.shape, 0, [&model, point](BenchGround& ground) -> Result<std::vector<BenchRow>> {
+           const auto loaded = model.get();
+           if (!loaded) return tl::unexpected<Error>(loaded.error());
+           return measure_decode(point, **loaded, ground);
+         }});
   }
   return points;
 }

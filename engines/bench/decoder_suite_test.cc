@@ -43,11 +43,10 @@ TEST(DecoderSuite, HasStepsPrefillAndLaunchesWithTheirFigures) {
   const Names step = {"decode_attention", "decode_linear", "decode_step"};
   const Names prefill = {"matmul_f32", "prefill_chunk"};
   const Names launches = {"eager", "replay", "replay_checked"};
-  EXPECT_THAT(designs, ElementsAre(Pair("batch-3-ctx-100", step),
-                                   Pair("empty-384-items-1", launches),
-                                   Pair("empty-384-items-16", launches),
-                                   Pair("prefill-32-at-0", prefill),
-                                   Pair("prefill-32-at-224", prefill)));
+  EXPECT_THAT(designs,
+              ElementsAre(Pair("batch-3-ctx-100", step), Pair("empty-384-items-1", launches),
+                          Pair("empty-384-items-16", launches), Pair("prefill-32-at-0", prefill),
+                          Pair("prefill-32-at-224", prefill)));
 }
 
 // The sizes of Llama-3-8B: 218 million weights in the matrices of a layer.

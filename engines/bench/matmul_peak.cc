@@ -115,7 +115,8 @@ double MatmulPeak::error() const {
   for (const Memory& product : state_->y) {
     const auto* values = static_cast<const float*>(product.get_data_handle());
     for (std::size_t i = 0; i < std::size_t{state_->size} * state_->size; ++i) {
-      worst = std::max(worst, std::fabs(values[i] - sum * static_cast<double>(i / state_->size % 7)));
+      worst =
+          std::max(worst, std::fabs(values[i] - sum * static_cast<double>(i / state_->size % 7)));
     }
   }
   return worst;

@@ -41,11 +41,11 @@ std::vector<BenchRow> measure_beside_products(const PrefillPoint& point, RoundCa
                                               BenchGround& ground) {
   MatmulPeak bf16(ground.device(), point.matmul_size, DType::bf16);
   MatmulPeak f32(ground.device(), point.matmul_size, DType::f32);
-  const RoundCase cases[] = {
-      std::move(prefill), {"matmul_f32", f32.operations(), 1, [&] { return f32.measure(); }}};
-  const auto samples = run_rounds(cases, {.rounds = ground.run().repetitions,
-                                          .seed = kSeed,
-                                          .probe = [&] { return bf16.gflops(); }});
+  const RoundCase cases[] = {std::move(prefill),
+                             {"matmul_f32", f32.operations(), 1, [&] { return f32.measure(); }}};
+  const auto samples = run_rounds(
+      cases,
+      {.rounds = ground.run().repetitions, .seed = kSeed, .probe = [&] { return bf16.gflops(); }});
   std::vector<BenchRow> rows;
   for (std::size_t i = 0; i < samples.size(); ++i) {
     BenchRow row{.suite = "decoder",
@@ -66,8 +66,8 @@ Result<std::vector<BenchRow>> measure_prefill(const PrefillPoint& point, const D
   auto kv = ContiguousKv::make(model.shape(), kBlockTokens, model.shape().max_len, 1, device);
   if (!kv) return tl::unexpected<Error>(kv.error());
   fill_kv(model.shape().kv_dtype, kv->memory());
-  auto prefill = Prefill::make(model, ground.kernels(), device,
-                               Prefill::rows_for_budget(point.count));
+  auto prefill =
+      Prefill::make(model, ground.kernels(), device, Prefill::rows_for_budget(point.count));
   if (!prefill) return tl::unexpected<Error>(prefill.error());
   std::vector<TokenId> tokens;
   for (std::uint32_t i = 0; i < point.count; ++i)
@@ -110,12 +110,12 @@ std::vector<BenchPoint> prefill_points(const DecoderSize& size, LazyModel& model
   for (const std::uint32_t first : {0U, size.model.max_len - size.prefill_chunk}) {
     const PrefillPoint point{fmt::format("prefill-{}-at-{}", size.prefill_chunk, first), first,
                              size.prefill_chunk, size.matmul_size};
-    points.push_back({point.shape, 0,
-                      [&model, point](BenchGround& ground) -> Result<std::vector<BenchRow>> {
-                        const auto loaded = model.get();
-                        if (!loaded) return tl::unexpected<Error>(loaded.error());
-                        return measure_prefill(point, **loaded, ground);
-                      }});
+    points.push_back(
+        {point.shape, 0, [&model, point](BenchGround& ground) -> Result<std::vector<BenchRow>> {
+           const auto loaded = model.get();
+           if (!loaded) return tl::unexpected<Error>(loaded.error());
+           return measure_prefill(point, **loaded, ground);
+         }});
   }
   return points;
 }

@@ -44,7 +44,8 @@ Result<ContiguousKv> ContiguousKv::make(const ModelShape& model, std::uint32_t b
   layer.source.addressing = KvAddressing::contiguous;
   layer.source.history_stride = kv.capacity_ / block_tokens * layer.layout.block_bytes();
   for (std::uint32_t i = 0; i < model.layers; ++i) {
-    layer.write_pool = kv.memory_.data() + i * histories * layer.source.history_stride;
+    layer.write_pool =
+        kv.memory_.data() + std::uint64_t{i} * histories * layer.source.history_stride;
     layer.source.base = layer.write_pool;
     kv.layers_.push_back(layer);
   }

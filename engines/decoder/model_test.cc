@@ -41,11 +41,11 @@ class CheckpointFile : public testing::Test {
   // Weight i of the file is i / 1000; the rotary tables are NaN, since nobody may read them.
   static std::vector<float> floats_of(const FileHeader& header) {
     const bool separate = header.vocabulary < 0;
-    const auto embedding = static_cast<std::size_t>(std::abs(header.vocabulary) * header.dim);
-    const auto kv_dim = header.dim / header.heads * header.kv_heads;
-    const auto layer =
-        static_cast<std::size_t>(2 * header.dim + 2 * header.dim * header.dim +
-                                 2 * header.dim * kv_dim + 3 * header.dim * header.hidden_dim);
+    const auto dim = static_cast<std::size_t>(header.dim);
+    const std::size_t embedding = static_cast<std::size_t>(std::abs(header.vocabulary)) * dim;
+    const auto kv_dim = static_cast<std::size_t>(header.dim / header.heads * header.kv_heads);
+    const auto hidden_dim = static_cast<std::size_t>(header.hidden_dim);
+    const std::size_t layer = 2 * dim + 2 * dim * dim + 2 * dim * kv_dim + 3 * dim * hidden_dim;
     std::vector<float> floats;
     const std::size_t weights = embedding + static_cast<std::size_t>(header.layers) * layer +
                                 static_cast<std::size_t>(header.dim);

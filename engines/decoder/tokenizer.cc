@@ -2,9 +2,11 @@
 
 #include <fmt/core.h>
 
-#include <cstdio>
+#include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 namespace kvrm {
@@ -37,10 +39,12 @@ std::string_view first_character(std::string_view text) {
 
 // "<0x0A>" names the byte 0x0A.
 bool parse_byte_piece(const std::string& piece, char& byte) {
-  unsigned value = 0;
-  int read = 0;
-  if (std::sscanf(piece.c_str(), "<0x%02X>%n", &value, &read) != 1) return false;
-  if (static_cast<std::size_t>(read) != piece.size()) return false;
+  constexpr std::size_t kPieceBytes = 6;
+  if (piece.size() != kPieceBytes || !piece.starts_with("<0x") || piece.back() != '>') return false;
+  std::uint8_t value = 0;
+  const char* last = piece.data() + kPieceBytes - 1;
+  const auto [end, error] = std::from_chars(piece.data() + 3, last, value, 16);
+  if (error != std::errc() || end != last) return false;
   byte = static_cast<char>(value);
   return true;
 }
@@ -57,6 +61,7 @@ Result<Tokenizer> Tokenizer::load(const std::string& file, std::uint32_t vocabul
   }
   std::int32_t longest = 0;
   if (!read_value(in, longest) || longest < 1) return bad_file(file, "is not a tokenizer");
+  std::uint64_t left = std::filesystem::file_size(file) - sizeof(longest);
   Tokenizer tokenizer;
   for (TokenId token = 0; token < vocabulary; ++token) {
     Piece piece;
@@ -68,10 +73,14 @@ Result<Tokenizer> Tokenizer::load(const std::string& file, std::uint32_t vocabul
       return bad_file(file, fmt::format("token {} is {} bytes long, the longest should be {}",
                                         token, bytes, longest));
     }
-    piece.text.resize(static_cast<std::size_t>(bytes));
-    if (!in.read(piece.text.data(), bytes)) {
+    left -= std::min<std::uint64_t>(left, sizeof(piece.score) + sizeof(bytes));
+    const auto wanted = static_cast<std::size_t>(bytes);
+    // Before memory is taken for it: a damaged length may be two gigabytes.
+    if (wanted <= left) piece.text.resize(wanted);
+    if (wanted > left || !in.read(piece.text.data(), bytes)) {
       return bad_file(file, fmt::format("ends inside token {} of {}", token, vocabulary));
     }
+    left -= wanted;
     tokenizer.index_.emplace(piece.text, token);
     tokenizer.pieces_.push_back(std::move(piece));
   }
@@ -131,7 +140,7 @@ std::string Tokenizer::decode(TokenId previous, TokenId token) const {
   if (token >= pieces_.size()) return {};
   const std::string& piece = pieces_[token].text;
   char byte = 0;
-  if (parse_byte_piece(piece, byte)) return std::string(1, byte);
+  if (parse_byte_piece(piece, byte)) return {byte};
   const bool drops_space = previous == kBeginOfSequence && piece.starts_with(' ');
   return drops_space ? piece.substr(1) : piece;
 }

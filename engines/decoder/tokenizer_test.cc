@@ -112,6 +112,10 @@ TEST_F(TokenizerFile, BrokenFilesAreNamed) {
   EXPECT_EQ(error(good.substr(0, good.size() - 1)), ": ends inside token 263 of 264");
   EXPECT_EQ(error(good.substr(0, 10)), ": ends after 0 of 264 tokens");
   EXPECT_EQ(error(good + "x"), ": has more than the model's 264 tokens");
+  // The length of token 0, of which nothing like it is there.
+  std::string long_token = bytes(INT32_MAX);
+  long_token.replace(8, 4, "\xff\xff\xff\x7f");
+  EXPECT_EQ(error(long_token), ": ends inside token 0 of 264");
   EXPECT_EQ(error(bytes(4)), ": token 0 is 5 bytes long, the longest should be 4");
   const auto missing = load_tokenizer("/nowhere/tok.bin", 300);
   ASSERT_FALSE(missing.has_value());

@@ -22,8 +22,9 @@ constexpr hn::FixedTag<std::int64_t, 2> kLongs;
 using Words = hn::Vec<decltype(kWords)>;
 using Longs = hn::Vec<decltype(kLongs)>;
 
-// Lanes of a row are all ones where the row is active, or where it left its bounds.
-struct Pass {
+// Lanes of a row are all ones where the row is active, or where it left its bounds. Made with a
+// value for every member, which clang-tidy cannot know.
+struct Pass {  // NOLINT(cppcoreguidelines-pro-type-member-init)
   RowArrays rows;
   Words last_position;
   Words max_length;

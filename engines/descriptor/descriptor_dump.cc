@@ -121,6 +121,7 @@ std::string image_text(const RecordView& record, const StepImageShape& shape) {
 }  // namespace
 
 std::string dump_record(std::span<const std::byte> record, const StepLimits& limits) {
+  if (!limits_fit(limits)) return "a step record under limits that no engine has\n";
   if (record.size() < sizeof(StepRecordHeader)) return "not a step record: shorter than a header\n";
   std::vector<std::uint64_t> words((record.size() + 7) / 8);  // aligned as a view wants it
   std::memcpy(words.data(), record.data(), record.size());

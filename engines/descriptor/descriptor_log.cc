@@ -69,7 +69,7 @@ Result<DescriptorLogWriter> DescriptorLogWriter::create(const std::string& path,
 }
 
 Status DescriptorLogWriter::write(std::span<const std::byte> bytes) {
-  if (bytes.size() > 0 && std::fwrite(bytes.data(), 1, bytes.size(), file_.get()) < bytes.size()) {
+  if (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file_.get()) < bytes.size()) {
     return fail(ExitCode::incomplete, fmt::format("{}: byte {}: cannot be written: {}", path_,
                                                   offset_, std::strerror(errno)));
   }

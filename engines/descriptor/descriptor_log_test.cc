@@ -244,5 +244,24 @@ TEST_F(TwoDescriptors, ADumpNamesWhatIsWrong) {
   EXPECT_EQ(dump_record({span.data(), 7}, limits()), "not a step record: shorter than a header\n");
 }
 
+// Limits stand in a log's header, which may hold anything.
+TEST_F(TwoDescriptors, ADumpUnderImpossibleLimitsSaysSo) {
+  step(0);
+  const std::string impossible = "a step record under limits that no engine has\n";
+  const auto dump = [&](auto change) {
+    StepLimits changed = limits();
+    change(changed);
+    return dump_record(first_.record(), changed);
+  };
+  EXPECT_NE(dump([](StepLimits&) {}), impossible);
+  EXPECT_EQ(dump([](StepLimits& l) { l.block_tokens = 0; }), impossible);
+  EXPECT_EQ(dump([](StepLimits& l) { l.shape.slots = ~0U; }), impossible);
+  EXPECT_EQ(dump([](StepLimits& l) { l.shape.max_blocks = 1U << 31; }), impossible);
+  EXPECT_EQ(dump([](StepLimits& l) { l.shape.max_chunks = ~0U; }), impossible);
+  EXPECT_EQ(dump([](StepLimits& l) { l.shape.extra_block_copies = ~0U; }), impossible);
+  EXPECT_EQ(dump([](StepLimits& l) { l.shape.max_stage_copies = ~0U; }), impossible);
+  EXPECT_EQ(dump([](StepLimits& l) { l.max_table_bytes = ~0ULL; }), impossible);
+}
+
 }  // namespace
 }  // namespace kvrm

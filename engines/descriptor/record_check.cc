@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 
 #include "engines/descriptor/image_check.h"
 #include "engines/descriptor/step_image.h"
@@ -39,6 +40,17 @@ bool slots_ascend(std::span<const SlotEdit> edits) {
 }
 
 }  // namespace
+
+bool limits_fit(const StepLimits& limits) {
+  constexpr std::uint32_t kMost = 1U << 26;  // the longest history, in positions
+  const StepImageShape& shape = limits.shape;
+  const std::uint32_t counts[] = {shape.slots, shape.max_blocks, shape.max_chunks,
+                                  shape.extra_block_copies, shape.max_stage_copies};
+  return limits.block_tokens > 0 &&
+         std::all_of(std::begin(counts), std::end(counts),
+                     [](std::uint32_t count) { return count <= kMost; }) &&
+         limits.max_table_bytes <= step_image_bytes(shape);
+}
 
 bool sizes_fit(const StepRecordHeader& header, const StepLimits& limits) {
   const StepImageShape& shape = limits.shape;

@@ -11,6 +11,10 @@
 
 namespace kvrm {
 
+// Whether some engine could have these limits, for those that were read from a file. Afterwards no
+// size of an image or a record overflows.
+bool limits_fit(const StepLimits& limits);
+
 // Known kind and flags, counts within the limits, and nothing of the other kind.
 bool sizes_fit(const StepRecordHeader& header, const StepLimits& limits);
 

@@ -38,7 +38,13 @@ struct Offsets {
     far_updates = layout.take<FarUpdate>(shape.max_far_updates());
   }
   Layout layout;
-  std::size_t counts, groups, chunk_group, far_bias, block_copies, stage_copies, far_updates;
+  std::size_t counts = 0;
+  std::size_t groups = 0;
+  std::size_t chunk_group = 0;
+  std::size_t far_bias = 0;
+  std::size_t block_copies = 0;
+  std::size_t stage_copies = 0;
+  std::size_t far_updates = 0;
 };
 
 void write_groups(KvGroup* to, const TableEdit& edit, const std::uint64_t* values) {

@@ -129,7 +129,7 @@ TEST(FreeList, ExtentExtendsInPlaceAndElseStartsInTheLargestRun) {
 struct ListAndUses {
   ListAndUses(Placement placement, std::uint32_t blocks)
       : uses(blocks), list(make_free_list(placement, true, uses)) {}
-  void give(BlockIndex block) { list->give({&block, 1}, BlockUse::owned); }
+  void give(BlockIndex block) const { list->give({&block, 1}, BlockUse::owned); }
   std::vector<BlockUse> uses;
   std::unique_ptr<FreeList> list;
 };

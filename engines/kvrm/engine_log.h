@@ -26,6 +26,8 @@ enum class EngineCall : std::uint32_t {
   release,
   submit,      // then the step's record follows
   experiment,  // resolved YAML, before all calls
+  // While the step before runs, whose blocks that came free are not to be had yet.
+  extend_ahead,
 };
 
 struct AdmitEntry {
@@ -60,7 +62,9 @@ class EngineLog {
   void experiment(const std::string& yaml);
   void admit(const Admission& admission);
   void prefill(const PrefillChunk& chunk);
-  void extend(SlotIndex slot) { append_value(EngineCall::extend, slot); }
+  void extend(SlotIndex slot, bool ahead) {
+    append_value(ahead ? EngineCall::extend_ahead : EngineCall::extend, slot);
+  }
   void release(SlotIndex slot) { append_value(EngineCall::release, slot); }
   void submit(const StepPlan& step, std::span<const std::byte> record);
   void close();

@@ -157,25 +157,29 @@ StepResult KvrmEngine::do_prefill(const PrefillChunk& chunk) {
 
 bool KvrmEngine::do_extend(SlotIndex slot) {
   if (!histories_.extend(slot)) return false;
-  if (log_) log_->extend(slot);
+  if (log_) log_->extend(slot, in_flight_);
   return true;
 }
 
 void KvrmEngine::do_submit(const StepPlan& step) {
   KVRM_CHECK(!step.slots.empty());
+  trace_.begin(TraceName::plan, step.step);
   const Nanoseconds start = device_.clock().now();
   histories_.begin_step(step, histories_.plan().slots);
   planner_.plan(step.slots);
   const Nanoseconds planned = device_.clock().now();
   phases_ = {.plan = planned - start};
+  trace_.next(TraceName::commit);
   if (histories_.plan().view == StagingView::mapped) map_views();
   commit();
   if (log_) log_->submit(step, descriptor_.record());
   committed_ = device_.clock().now();
   phases_.commit = committed_ - planned;
+  trace_.next(TraceName::replay);
   graph_.replay(device_);
   ++histories_.counters().replays;
   submitted_ = device_.clock().now();
+  in_flight_ = true;
 }
 
 void KvrmEngine::do_prepare(const StepPlan& next) { planner_.prepare(next.slots); }
@@ -185,7 +189,7 @@ void KvrmEngine::do_prepare(const StepPlan& next) { planner_.prepare(next.slots)
 void KvrmEngine::map_views() {
   const Nanoseconds start = device_.clock().now();
   const Status mapped = planner_.map_views();
-  KVRM_CHECK_EQ(mapped ? std::string() : mapped.error().message, std::string());
+  KVRM_CHECK_EQ(mapped ? "mapped" : mapped.error().message, "mapped");
   phases_.remap = device_.clock().now() - start;
 }
 
@@ -205,13 +209,16 @@ std::vector<std::byte> KvrmEngine::expected_image() const {
 
 StepResult KvrmEngine::do_collect() {
   device_.wait();
+  in_flight_ = false;
   const DeviceRun device = device_.last_run();
   const Nanoseconds start = device_.clock().now();
+  trace_.next(TraceName::sample);
   phases_.replay = std::max(submitted_, device.end) - committed_;
   // A record that did not arrive as it was built means that memory was overwritten.
   KVRM_CHECK_EQ(std::string(apply_status_name(descriptor_.status())), "ok");
   take_rows(planner_.step_slots());
   phases_.sample = device_.clock().now() - start;
+  KVRM_MUTATE(trace_sample_left_open, trace_.end(), void());
   return {.rows = results_, .phases = phases_, .device = device};
 }
 
@@ -223,22 +230,29 @@ void KvrmEngine::take_rows(std::span<const SlotIndex> slots) {
   histories_.finish_step(results_);
 }
 
-Result<StepResult> KvrmEngine::replay_step(const StepPlan& step,
-                                           std::span<const std::byte> record) {
+Status KvrmEngine::submit_logged(const StepPlan& step, std::span<const std::byte> record) {
+  trace_.begin(TraceName::commit, step.step);
   histories_.begin_step(step, histories_.plan().slots);
-  histories_.clear_copies();
+  KVRM_MUTATE(engine_logged_copies_done_twice, histories_.clear_copies(), void());
   if (histories_.plan().view == StagingView::mapped) {
     planner_.plan_views(step.slots);
     map_views();
   }
   if (!descriptor_.publish(record)) return bad_input("is not as long as it says");
+  trace_.next(TraceName::replay);
   graph_.replay(device_);
   device_.wait();
   if (descriptor_.status() != ApplyStatus::ok) {
     return bad_input(fmt::format("was refused: {}", apply_status_name(descriptor_.status())));
   }
-  take_rows(step.slots);
-  return StepResult{.rows = results_, .phases = {}, .device = {}};
+  return {};
+}
+
+StepResult KvrmEngine::collect_logged(std::span<const SlotIndex> slots) {
+  trace_.next(TraceName::sample);
+  take_rows(slots);
+  trace_.end();
+  return {.rows = results_, .phases = {}, .device = {}};
 }
 
 void KvrmEngine::do_release(SlotIndex slot) {

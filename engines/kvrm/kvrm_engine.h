@@ -25,6 +25,7 @@
 #include "harness/contract/engine.h"
 #include "harness/contract/engine_spec.h"
 #include "harness/device/device.h"
+#include "harness/trace/trace_range.h"
 #include "kernels/dispatch/kernel_set.h"
 
 namespace kvrm {
@@ -37,10 +38,14 @@ class KvrmEngine final : public Engine {
                                                   const KernelSet& kernels, Device& device);
 
   ~KvrmEngine() override;
+  KvrmEngine(const KvrmEngine&) = delete;
+  KvrmEngine& operator=(const KvrmEngine&) = delete;
 
-  // A step whose record comes from a log instead of being planned; runs it to its end. The error
-  // says why the record was refused; the engine is of no further use then.
-  Result<StepResult> replay_step(const StepPlan& step, std::span<const std::byte> record);
+  // submit() and collect() of a step whose record comes from a log instead of being planned; the
+  // device has done it when the first returns. The error says why the record was refused; the
+  // engine is of no further use then.
+  Status submit_logged(const StepPlan& step, std::span<const std::byte> record);
+  StepResult collect_logged(std::span<const SlotIndex> slots);
 
   // The device's step image, and what it must be between a collect() and the next other call; for
   // tests.
@@ -82,8 +87,10 @@ class KvrmEngine final : public Engine {
   StepPlanner planner_;
   CheckedGraph graph_;
   std::optional<EngineLog> log_;
+  bool in_flight_ = false;  // between submit() and collect()
   std::vector<RowResult> results_;
   PhaseTimes phases_;
+  StepTrace trace_;            // beside the phases
   Nanoseconds committed_ = 0;  // when the step's replay was called
   Nanoseconds submitted_ = 0;
 };

@@ -12,6 +12,7 @@
 #include "engines/kvrm/engine_log.h"
 #include "engines/kvrm/kvrm_engine.h"
 #include "engines/kvrm/log_calls.h"
+#include "harness/base/mutation.h"
 
 namespace kvrm {
 namespace {
@@ -37,7 +38,10 @@ class Replay {
     if (fault.empty()) return {};
     return bad_input(fmt::format("{}: byte {}: the entry {}", path_, entry.offset, fault));
   }
-  ReplayedLog result() { return std::move(result_); }
+  ReplayedLog result() {
+    collect();
+    return std::move(result_);
+  }
 
  private:
   static std::size_t least_bytes(EngineCall kind) {
@@ -47,6 +51,7 @@ class Replay {
       case EngineCall::prefill:
         return sizeof(PrefillEntry);
       case EngineCall::extend:
+      case EngineCall::extend_ahead:
       case EngineCall::release:
       case EngineCall::submit:
         return sizeof(SlotIndex);
@@ -61,12 +66,16 @@ class Replay {
     const auto kind = static_cast<EngineCall>(entry.kind);
     if (entry.bytes.size() < least_bytes(kind)) return "is no call of this engine";
     if (!slots_.empty()) return "stands between a step and its record";
+    const bool ahead =
+        KVRM_MUTATE(engine_logged_room_after_step, kind == EngineCall::extend_ahead, false);
+    if (!ahead) collect();
     switch (kind) {
       case EngineCall::admit:
         return admit(entry);
       case EngineCall::prefill:
         return prefill(fixed_part<PrefillEntry>(entry));
       case EngineCall::extend:
+      case EngineCall::extend_ahead:
         return extend(fixed_part<SlotIndex>(entry));
       case EngineCall::release:
         return release(fixed_part<SlotIndex>(entry));
@@ -129,13 +138,18 @@ class Replay {
 
   std::string step(const LogEntry& entry) {
     if (slots_.empty()) return "is a step record without its slots";
-    const Result<StepResult> result =
-        engine_.replay_step({.step = result_.steps + 1, .slots = slots_}, entry.bytes);
-    if (!result) return "is a step record that " + result.error().message;
-    slots_.clear();
+    const Status done =
+        engine_.submit_logged({.step = result_.steps + 1, .slots = slots_}, entry.bytes);
+    if (!done) return "is a step record that " + done.error().message;
+    in_flight_ = std::exchange(slots_, {});
     ++result_.steps;
-    take_rows(*result);
     return {};
+  }
+
+  void collect() {
+    if (in_flight_.empty()) return;
+    take_rows(engine_.collect_logged(in_flight_));
+    in_flight_.clear();
   }
 
   void take_rows(const StepResult& result) {
@@ -147,8 +161,9 @@ class Replay {
   KvrmEngine& engine_;
   LogCalls calls_;
   const std::string& path_;
-  std::vector<RequestId> requests_;  // [slots]
-  std::vector<SlotIndex> slots_;     // of the submit() whose record comes next
+  std::vector<RequestId> requests_;   // [slots]
+  std::vector<SlotIndex> slots_;      // of the submit() whose record comes next
+  std::vector<SlotIndex> in_flight_;  // of the step that is not collected yet
   ReplayedLog result_;
 };
 

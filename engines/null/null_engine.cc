@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "harness/base/check.h"
+#include "harness/trace/trace_range.h"
 
 namespace kvrm {
 namespace {
@@ -39,12 +40,16 @@ class NullEngine final : public Engine {
   bool do_extend(SlotIndex /*slot*/) override { return true; }
 
   void do_submit(const StepPlan& plan) override {
+    trace_.begin(TraceName::replay, plan.step);
     results_.clear();
     for (const SlotIndex slot : plan.slots) add_result(slot);
     usage_.counters.rows += plan.slots.size();
   }
 
-  StepResult do_collect() override { return {results_, {}}; }
+  StepResult do_collect() override {
+    trace_.end();
+    return {results_, {}};
+  }
 
   void do_release(SlotIndex slot) override {
     KVRM_CHECK_LT(slot, info_.slots);
@@ -66,6 +71,7 @@ class NullEngine final : public Engine {
   std::vector<char> used_;  // by slot
   std::vector<RowResult> results_;
   EngineUsage usage_;
+  StepTrace trace_;  // of a step it has `replay` only: it plans and samples nothing
 };
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "engines/paged/bucket_graphs.h"
 #include "harness/base/mutation.h"
 #include "harness/base/units.h"
+#include "harness/trace/trace_range.h"
 #include "kernels/linear/linear.h"
 
 namespace kvrm {
@@ -100,6 +101,7 @@ class PagedEngine final : public Engine {
   std::vector<SlotIndex> step_slots_;
   std::vector<RowResult> results_;
   PhaseTimes phases_;
+  StepTrace trace_;            // beside the phases
   Nanoseconds committed_ = 0;  // when the step's replay or first launch was called
   Nanoseconds submitted_ = 0;
   std::uint64_t launch_hash_ = 0;
@@ -144,6 +146,7 @@ void PagedEngine::append_step(OpList& ops, std::uint32_t rows, std::uint32_t chu
 
 void PagedEngine::do_submit(const StepPlan& step) {
   KVRM_CHECK(!step.slots.empty());
+  trace_.begin(TraceName::plan, step.step);
   const Nanoseconds start = device_.clock().now();
   const auto active = static_cast<std::uint32_t>(step.slots.size());
   const std::uint32_t chunks = chunks_of(step.slots);
@@ -152,9 +155,11 @@ void PagedEngine::do_submit(const StepPlan& step) {
   step_slots_.assign(step.slots.begin(), step.slots.end());
   histories_.begin_step(step, rows);
   const Nanoseconds planned = device_.clock().now();
+  trace_.next(KVRM_MUTATE(trace_commit_is_sample, TraceName::commit, TraceName::sample));
   fill_rows(step.slots, rows);
   take_copies();
   committed_ = device_.clock().now();
+  trace_.next(TraceName::replay);
   EngineCounters& counters = histories_.counters();
   if (bucket != nullptr) {
     bucket->graph.replay(device_);
@@ -246,6 +251,7 @@ StepResult PagedEngine::do_collect() {
   device_.wait();
   const DeviceRun device = device_.last_run();
   const Nanoseconds start = device_.clock().now();
+  trace_.next(TraceName::sample);
   phases_.replay = std::max(submitted_, device.end) - committed_;
   results_.clear();
   for (std::uint32_t row = 0; row < step_slots_.size(); ++row) {
@@ -253,6 +259,7 @@ StepResult PagedEngine::do_collect() {
   }
   histories_.finish_step(results_);
   phases_.sample = device_.clock().now() - start;
+  trace_.end();
   return {.rows = results_, .phases = phases_, .device = device};
 }
 

@@ -9,6 +9,7 @@
 #include "engines/static/static_setup.h"
 #include "harness/base/check.h"
 #include "harness/base/units.h"
+#include "harness/trace/trace_range.h"
 
 namespace kvrm {
 namespace {
@@ -59,6 +60,7 @@ class StaticEngine final : public Engine {
   std::vector<RowResult> results_;
   RowsAhead rows_ahead_;
   PhaseTimes phases_;
+  StepTrace trace_;            // beside the phases
   Nanoseconds committed_ = 0;  // when the step's replay was called
   Nanoseconds submitted_ = 0;
   EngineCounters counters_;
@@ -144,13 +146,16 @@ bool StaticEngine::do_extend(SlotIndex index) {
 
 void StaticEngine::do_submit(const StepPlan& plan) {
   Clock& clock = device_.clock();
+  trace_.begin(TraceName::plan, plan.step);
   const Nanoseconds start = clock.now();
   step_slots_.assign(plan.slots.begin(), plan.slots.end());
   LengthGraph& graph = choose_graph(plan);
   const Nanoseconds planned = clock.now();
+  trace_.next(TraceName::commit);
   fill_rows(plan);
   count_step(plan, graph.compute_length);
   committed_ = clock.now();
+  trace_.next(TraceName::replay);
   graph.graph.replay(device_);
   launch_hash_ = graph.graph.launch_hash();
   launch_signature_ = graph.graph.launch_signature();
@@ -229,6 +234,7 @@ StepResult StaticEngine::do_collect() {
   device_.wait();
   const DeviceRun device = device_.last_run();
   const Nanoseconds start = device_.clock().now();
+  trace_.next(TraceName::sample);
   phases_.replay = std::max(submitted_, device.end) - committed_;
   results_.clear();
   for (const SlotIndex index : step_slots_) {
@@ -236,6 +242,7 @@ StepResult StaticEngine::do_collect() {
     slots_[index].last_token = results_.back().token;
   }
   phases_.sample = device_.clock().now() - start;
+  trace_.end();
   return {.rows = results_, .phases = phases_, .device = device};
 }
 

@@ -38,6 +38,7 @@ class HugeArray {
 
  private:
   struct Free {
+    // Of aligned_alloc(). NOLINTNEXTLINE(cppcoreguidelines-no-malloc)
     void operator()(T* memory) const { std::free(memory); }
   };
 

@@ -72,8 +72,12 @@ struct BenchSuite {
   std::function<Result<BenchReport>(const Registry&, const BenchRun&)> measure;
 };
 
+// Attaches or detaches a tool that receives the ranges of this program (harness/trace), and gives
+// how many it has received so far. Empty: the program has no such tool.
+using TraceSwitch = std::function<std::uint64_t(bool on)>;
+
 // Every suite, in order. Defined by the composition root, kvrm.cc.
-std::vector<BenchSuite> make_bench_suites();
+std::vector<BenchSuite> make_bench_suites(const TraceSwitch& tool = {});
 
 // Runs the cases `repetitions` times each; rows in the order of the cases.
 std::vector<BenchRow> run_cases(const std::vector<BenchCase>& cases, std::uint32_t repetitions);

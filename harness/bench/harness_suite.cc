@@ -10,6 +10,7 @@
 #include "harness/base/check.h"
 #include "harness/base/prng.h"
 #include "harness/driver/drive.h"
+#include "harness/trace/trace_range.h"
 
 namespace kvrm {
 namespace {
@@ -76,6 +77,15 @@ struct DriveCase {
   bool watched = false;
 };
 
+// A case with the tool attached. What it is to receive it must have received.
+BenchSample received(const TraceSwitch& tool, const std::function<BenchSample()>& measure) {
+  const std::uint64_t before = tool(true);
+  const BenchSample sample = measure();
+  const std::uint64_t after = tool(false);
+  KVRM_CHECK_LT(before, after);
+  return sample;
+}
+
 // One closed-loop run; an operation is one token. Engine and device are made outside of the
 // measured time.
 BenchSample drive_once(const Registry& registry, const DriveCase& run) {
@@ -103,7 +113,54 @@ BenchSample drive_once(const Registry& registry, const DriveCase& run) {
   return {.elapsed = elapsed, .operations = requests * kOutputTokens};
 }
 
-Result<std::vector<BenchCase>> harness_cases(const Registry& registry, BenchSize size) {
+// Ranges that hold nothing; an operation is one, begin and end.
+BenchSample empty_ranges(std::uint64_t count, Clock& clock) {
+  const Nanoseconds start = clock.now();
+  for (Epoch step = 0; step < count; ++step) const TraceRange range(TraceName::plan, step);
+  return {.elapsed = std::max<Nanoseconds>(clock.now() - start, 1), .operations = count};
+}
+
+std::function<BenchSample()> with_tool(const TraceSwitch& tool,
+                                       std::function<BenchSample()> measure) {
+  return [tool, measure = std::move(measure)] { return received(tool, measure); };
+}
+
+void add_range_cases(std::vector<BenchCase>& cases, const TraceSwitch& tool, BenchSize size) {
+  if (!trace::kBuiltIn) return;
+  const std::uint64_t count = size == BenchSize::tiny ? 1000 : 1'000'000;
+  const std::function<BenchSample()> measure = [count] {
+    SteadyClock clock;
+    return empty_ranges(count, clock);
+  };
+  BenchCase plain{
+      .suite = "harness", .design = "range", .shape = "empty", .threads = 1, .measure = measure};
+  cases.push_back(plain);
+  if (!tool) return;
+  plain.design = "range_traced";
+  plain.measure = with_tool(tool, measure);
+  cases.push_back(plain);
+}
+
+void add_drive_cases(std::vector<BenchCase>& cases, const Registry& registry,
+                     const TraceSwitch& tool, DriveCase run) {
+  const auto add = [&](const char* design, std::function<BenchSample()> measure) {
+    cases.push_back({.suite = "harness",
+                     .design = design,
+                     .shape = fmt::format("batch-{}", run.batch),
+                     .threads = 1,
+                     .measure = std::move(measure)});
+  };
+  const auto drive_it = [&](bool watched) {
+    run.watched = watched;
+    return [&registry, run] { return drive_once(registry, run); };
+  };
+  add("null", drive_it(false));
+  add("null_watched", drive_it(true));
+  if (tool) add("null_traced", with_tool(tool, drive_it(false)));
+}
+
+Result<std::vector<BenchCase>> harness_cases(const Registry& registry, const TraceSwitch& tool,
+                                             BenchSize size) {
   const auto device = make_one_worker(registry);
   if (!device) return tl::unexpected(device.error());
   if (const auto engine = make_null(registry, NoModel(), **device, {.max_batch = 1}); !engine) {
@@ -112,25 +169,20 @@ Result<std::vector<BenchCase>> harness_cases(const Registry& registry, BenchSize
   std::vector<BenchCase> cases;
   for (const std::uint32_t batch : {16U, 64U, 256U, 1024U}) {
     const std::uint64_t requests =
-        size == BenchSize::tiny ? batch : std::max<std::uint64_t>(4096, 4 * batch);
-    for (const bool watched : {false, true}) {
-      cases.push_back({.suite = "harness",
-                       .design = watched ? "null_watched" : "null",
-                       .shape = fmt::format("batch-{}", batch),
-                       .threads = 1,
-                       .measure = [&registry, run = DriveCase{batch, requests, watched}] {
-                         return drive_once(registry, run);
-                       }});
-    }
+        size == BenchSize::tiny ? batch : std::max<std::uint64_t>(4096, std::uint64_t{4} * batch);
+    add_drive_cases(cases, registry, tool, {batch, requests});
   }
+  add_range_cases(cases, tool, size);
   return cases;
 }
 
 }  // namespace
 
-BenchSuite harness_suite() {
+BenchSuite harness_suite(const TraceSwitch& tool) {
   return {"harness", "cost of the driver itself: one token event with the null engine",
-          harness_cases};
+          [tool](const Registry& registry, BenchSize size) {
+            return harness_cases(registry, tool, size);
+          }};
 }
 
 }  // namespace kvrm

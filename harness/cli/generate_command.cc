@@ -46,7 +46,8 @@ std::string experiment_text(const GenerateOptions& options, const ModelShape& sh
       "engines: [{{kind: {}}}]\n"
       "budget: {{kv_bytes: {}, max_batch: {}, max_len: {}, prefill_tokens: {}}}\n",
       std::filesystem::absolute(options.model).string(), options.kv_dtype, options.backend,
-      options.engine, 2 * kBatch * history_bytes, kBatch, shape.max_len, kPrefillTokens);
+      options.engine, std::uint64_t{2} * kBatch * history_bytes, kBatch, shape.max_len,
+      kPrefillTokens);
 }
 
 class GenerateCommand final : public Command {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -33,6 +34,11 @@ class PromptStream final : public RequestStream {
   std::size_t next_ = 0;
 };
 
+// A list or an object only by name: it may be too deep to be walked.
+std::string describe(const nlohmann::json& value) {
+  return value.is_structured() ? value.type_name() : value.dump().substr(0, 60);
+}
+
 Result<std::uint64_t> read_count(const nlohmann::json& object, const char* key, std::uint64_t low,
                                  std::uint64_t high) {
   if (!object.contains(key)) return bad_input(fmt::format("{}: missing", key));
@@ -40,7 +46,7 @@ Result<std::uint64_t> read_count(const nlohmann::json& object, const char* key, 
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() < low ||
       value.get<std::uint64_t>() > high) {
     return bad_input(
-        fmt::format("{}: found {}, allowed are {} to {}", key, value.dump(), low, high));
+        fmt::format("{}: found {}, allowed are {} to {}", key, describe(value), low, high));
   }
   return value.get<std::uint64_t>();
 }
@@ -53,7 +59,7 @@ Result<std::vector<TokenId>> read_tokens(const nlohmann::json& object, const Mod
   std::vector<TokenId> tokens;
   for (const nlohmann::json& value : object["prompt_tokens"]) {
     if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= shape.vocabulary) {
-      return bad_input(fmt::format("prompt_tokens: found {}, allowed are 0 to {}", value.dump(),
+      return bad_input(fmt::format("prompt_tokens: found {}, allowed are 0 to {}", describe(value),
                                    shape.vocabulary - 1));
     }
     tokens.push_back(value.get<TokenId>());
@@ -61,18 +67,25 @@ Result<std::vector<TokenId>> read_tokens(const nlohmann::json& object, const Mod
   return tokens;
 }
 
+std::optional<std::int64_t> read_id(const nlohmann::json& object) {
+  const auto id = object.find("id");
+  if (id == object.end() || !id->is_number_integer()) return std::nullopt;
+  constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+  if (id->is_number_unsigned() && id->get<std::uint64_t>() > kMost) return std::nullopt;
+  return id->get<std::int64_t>();
+}
+
 Result<Prompt> parse_prompt(const std::string& line, const ModelShape& shape) {
   const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
   if (!object.is_object()) return bad_input("not a JSON object");
-  if (!object.contains("id") || !object["id"].is_number_integer())
-    return bad_input("id: an integer is needed");
+  const std::optional<std::int64_t> id = read_id(object);
+  if (!id) return bad_input("id: an integer of 64 bits with a sign is needed");
   Result<std::vector<TokenId>> tokens = read_tokens(object, shape);
   if (!tokens) return tl::unexpected(tokens.error());
   const Result<std::uint64_t> steps = read_count(object, "steps", tokens->size(), shape.max_len);
   if (!steps) return tl::unexpected(steps.error());
-  return Prompt{.id = object["id"].get<std::int64_t>(),
-                .tokens = std::move(*tokens),
-                .steps = static_cast<std::uint32_t>(*steps)};
+  return Prompt{
+      .id = *id, .tokens = std::move(*tokens), .steps = static_cast<std::uint32_t>(*steps)};
 }
 
 }  // namespace

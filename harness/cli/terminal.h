@@ -14,6 +14,8 @@ class ProgressBar {
  public:
   explicit ProgressBar(bool quiet);
   ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
   // `share` of the whole command that is done, in [0, 1]; `what` is done now.
   void update(double share, const std::string& what);
   // Removes the bar, so that something else may be printed.

@@ -33,13 +33,29 @@ std::string shortened(const std::string& text) {
   return text.size() <= kLongestQuote ? text : text.substr(0, kLongestQuote) + "...";
 }
 
+// A message is one line, whatever was written in quotes: control characters as YAML escapes them.
+std::string on_one_line(const std::string& text) {
+  std::string line;
+  for (const char character : text) {
+    const auto byte = static_cast<unsigned char>(character);
+    if (byte >= 0x20 && byte != 0x7f) {
+      line += character;
+    } else if (character == '\n') {
+      line += "\\n";
+    } else {
+      line += fmt::format("\\x{:02x}", byte);
+    }
+  }
+  return line;
+}
+
 }  // namespace
 
 tl::unexpected<Error> config_error(const SourcePlace& place, std::string_view path,
                                    std::string_view found, std::string_view allowed) {
   const std::string where = path.empty() ? "" : fmt::format(" {}:", path);
-  return bad_input(
-      fmt::format("{}:{} found {}, allowed: {}", place_text(place), where, found, allowed));
+  return bad_input(on_one_line(
+      fmt::format("{}:{} found {}, allowed: {}", place_text(place), where, found, allowed)));
 }
 
 std::string describe(const ConfigNode& node) {

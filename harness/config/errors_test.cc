@@ -37,6 +37,7 @@ TEST_F(ConfigErrors, OfWholeFiles) {
        "map"},
       {"deep.yaml", std::string(100000, '['),
        "deep.yaml:1:1: found text that is not YAML (bad file), allowed: a YAML map"},
+      {"comma.yaml", ",", "comma.yaml:1:1: found a second YAML document, allowed: one document"},
       {"large.yaml", std::string((16U << 20) + 1, ' '),
        "large.yaml: found no regular file of at most 16 MiB, allowed: a YAML file"},
   };
@@ -63,6 +64,13 @@ TEST_F(ConfigErrors, ThatCameByExtendsNameTheirFile) {
             "chain of files without a cycle");
 }
 
+TEST_F(ConfigErrors, AreOneLineWhateverIsQuoted) {
+  write("lines.yaml", "schema: \"a\\nb\\tc\\x7fd\"\n");
+  EXPECT_EQ(message_of(request("lines.yaml")),
+            "lines.yaml:1:9: schema: found \"a\\nb\\x09c\\x7fd\" (in quotes), allowed: "
+            "kvrm.experiment/1");
+}
+
 struct SetCase {
   std::vector<std::string> overrides;
   std::string message;
@@ -72,7 +80,8 @@ TEST_F(ConfigErrors, OfSet) {
   write("small.yaml",
         std::string(kSmallExperiment) + "sweep: [{key: workload.seed, values: [1, 2]}]\n");
   const std::string keys =
-      "schema, name, question, extends, model, backend, workload, engines, budget, driver, slo, "
+      "schema, name, question, extends, model, backend, workload, engines, only_engines, budget, "
+      "driver, slo, "
       "sweep, output";
   const std::vector<SetCase> cases = {
       {{"a"}, "--set a: found no key and value, allowed: --set key.path=value"},
@@ -131,6 +140,14 @@ TEST_F(ConfigErrors, OfEnginesThatAreNotThere) {
   EXPECT_EQ(message_of(only),
             "--engine kvrm-ful: found no such engine in the experiment, allowed: kvrm, kvrm-full, "
             "static; did you mean \"kvrm-full\"?");
+  write("only.yaml", "extends: small.yaml\nonly_engines: [static, statik]\n");
+  EXPECT_EQ(message_of(request("only.yaml")),
+            "only.yaml:2:24: only_engines: found \"statik\", allowed: kvrm, kvrm-full, static; did "
+            "you mean \"static\"?");
+  write("none.yaml", "extends: small.yaml\nonly_engines: []\n");
+  EXPECT_EQ(message_of(request("none.yaml")),
+            "none.yaml:2:15: only_engines: found an empty list, allowed: a list of kvrm, "
+            "kvrm-full, static");
 }
 
 TEST_F(ConfigErrors, TooManyPoints) {

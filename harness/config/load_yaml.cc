@@ -11,6 +11,7 @@
 #include <iterator>
 #include <optional>
 #include <sstream>
+#include <utility>
 
 #include "harness/config/diagnose.h"
 
@@ -35,13 +36,15 @@ std::string swap_braces(std::string text, char open_from, char close_from, char 
 class TreeBuilder final : public YAML::EventHandler {
  public:
   // `text` is what is being read.
-  TreeBuilder(const std::string& text, const std::string& source, bool has_lines)
-      : text_(text), source_(source), has_lines_(has_lines) {}
+  TreeBuilder(const std::string& text, std::string source, bool has_lines)
+      : text_(text), source_(std::move(source)), has_lines_(has_lines) {}
 
   Result<ConfigNode> take() {
     if (error_) return tl::unexpected<Error>(*error_);
     return std::move(root_);
   }
+
+  bool failed() const { return error_.has_value(); }
 
   SourcePlace place(const YAML::Mark& mark) const {
     if (!has_lines_) return {source_, 0, 0};
@@ -206,7 +209,8 @@ Result<ConfigNode> load_yaml_text(const std::string& text, const std::string& so
   try {
     std::istringstream in(readable);
     YAML::Parser parser(in);
-    while (parser.HandleNextDocument(builder)) {
+    // At a stray bracket yaml-cpp finds one empty document after the other without end.
+    while (!builder.failed() && parser.HandleNextDocument(builder)) {
     }
   } catch (const YAML::Exception& error) {
     return config_error(builder.place(error.mark), "",

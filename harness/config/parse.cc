@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "harness/base/mutation.h"
 #include "harness/config/diagnose.h"
 #include "harness/config/load_experiment.h"
 #include "harness/config/load_yaml.h"
@@ -65,7 +66,8 @@ Status check_overrides_stand(const std::vector<Override>& overrides, const Confi
       const PathLookup found = look_up(point.tree, override_of.path);
       if (found.complete && stands(override_of.value, wanted, found.node)) continue;
       std::vector<std::string> axes;
-      for (const auto& [name, value] : point.axes) axes.push_back(name + " = " + value);
+      for (const auto& [name, value] : point.axes)
+        axes.push_back(fmt::format("{} = {}", name, value));
       return config_error(override_of.value.place, override_of.path,
                           "a key that the sweep sets at " + join_names(axes),
                           "keys that no axis sets, or the axis itself, below `sweep`");
@@ -86,24 +88,53 @@ Result<std::vector<ExperimentPoint>> read_points(const std::vector<SweepPoint>& 
   return points;
 }
 
-// Keeps the engines that --engine names by kind or label, in the order of the file.
-Status keep_engines(const std::vector<std::string>& wanted, std::vector<ExperimentPoint>& points) {
-  if (wanted.empty()) return {};
+constexpr std::string_view kOnlyEngines = "only_engines";
+
+// --engine as the key of the experiment that says the same, whose value it beats.
+void write_only_engines(const std::vector<std::string>& names, ConfigNode& tree) {
+  if (names.empty()) return;
+  if (KVRM_MUTATE(config_file_beats_engine_flag, false, tree.find(kOnlyEngines) != nullptr)) return;
+  ConfigNode& list = tree.entry(kOnlyEngines, {"--engine", 0, 0});
+  list.kind = ConfigNode::Kind::list;
+  list.children.clear();
+  for (const std::string& name : names) {
+    ConfigNode& node = list.children.emplace_back();
+    node.kind = ConfigNode::Kind::scalar;
+    node.text = name;
+    node.place.source = "--engine " + name;
+  }
+}
+
+// An engine that is not there is refused with those that are.
+Status check_only_engines(const ConfigNode& list, const std::vector<ExperimentPoint>& points) {
   std::set<std::string> known;
   for (const ExperimentPoint& point : points) {
     for (const EngineSpec& engine : point.engines) known.insert({engine.kind, engine.label});
   }
   const std::vector<std::string> choices(known.begin(), known.end());
-  for (const std::string& name : wanted) {
-    if (known.contains(name)) continue;
-    return bad_input(
-        fmt::format("--engine {}: found no such engine in the experiment, allowed: {}{}", name,
-                    join_names(choices), nearest_name_hint(name, choices)));
+  if (list.kind != ConfigNode::Kind::list || list.children.empty()) {
+    return config_error(list.place, kOnlyEngines, describe(list),
+                        "a list of " + join_names(choices));
   }
+  for (const ConfigNode& name : list.children) {
+    if (known.contains(name.text)) continue;
+    const bool in_file = name.place.line > 0;
+    return config_error(name.place, in_file ? kOnlyEngines : "",
+                        in_file ? describe(name) : "no such engine in the experiment",
+                        join_names(choices) + nearest_name_hint(name.text, choices));
+  }
+  return {};
+}
+
+// Keeps the engines that are named by kind or label, in the order of the file.
+Status keep_engines(const ConfigNode* list, std::vector<ExperimentPoint>& points) {
+  if (list == nullptr) return {};
+  if (Status status = check_only_engines(*list, points); !status) return status;
   for (ExperimentPoint& point : points) {
     std::erase_if(point.engines, [&](const EngineSpec& engine) {
-      return std::ranges::find(wanted, engine.kind) == wanted.end() &&
-             std::ranges::find(wanted, engine.label) == wanted.end();
+      return std::ranges::none_of(list->children, [&](const ConfigNode& name) {
+        return name.text == engine.kind || name.text == engine.label;
+      });
     });
   }
   std::erase_if(points, [](const ExperimentPoint& point) { return point.engines.empty(); });
@@ -140,13 +171,14 @@ Result<Experiment> parse_experiment(const ParseRequest& request) {
   if (!tree) return tl::unexpected<Error>(tree.error());
   Result<std::vector<Override>> overrides = apply_overrides(request.overrides, *tree);
   if (!overrides) return tl::unexpected<Error>(overrides.error());
+  write_only_engines(request.only_engines, *tree);
   Result<std::vector<SweepPoint>> trees = expand_sweep(*tree);
   if (!trees) return tl::unexpected<Error>(trees.error());
   Status status = check_overrides_stand(*overrides, *tree, *trees);
   if (!status) return tl::unexpected<Error>(status.error());
   Result<std::vector<ExperimentPoint>> points = read_points(*trees, request);
   if (!points) return tl::unexpected<Error>(points.error());
-  status = keep_engines(request.only_engines, *points);
+  status = keep_engines(tree->find(kOnlyEngines), *points);
   if (!status) return tl::unexpected<Error>(status.error());
   Experiment experiment;
   experiment.name = tree->find("name")->text;

@@ -1,74 +1,18 @@
 #include "harness/config/parse.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
 #include "harness/base/units.h"
+#include "harness/config/experiment_text.h"
 #include "harness/config/test_files.h"
 
 namespace kvrm {
 namespace {
 
 using Parse = ConfigFiles;
-
-std::string print(const LengthSpec& s) {
-  return fmt::format("{} {} {} {} {} {} {} {} {}", static_cast<int>(s.kind), s.value, s.min, s.max,
-                     s.mean, s.sigma, s.probabilities, s.values, s.scale);
-}
-
-std::string print(const EngineSpec& e) {
-  const EngineOptions& o = e.options;
-  const FarHistoryRule& far = o.far_history;
-  return fmt::format(
-      "{} {} {} {} {} {} {} {} {} {} {} {} {} {}{}", e.kind, e.label, o.block_tokens,
-      static_cast<int>(o.placement), o.watermark, static_cast<int>(o.prefetch),
-      static_cast<int>(o.attention), o.batch_buckets, o.length_buckets,
-      static_cast<int>(o.transport), o.max_gap_blocks, o.max_group_bytes, static_cast<int>(o.pages),
-      o.compaction_bytes_per_step,
-      far.enabled ? fmt::format(" far {} {} {}", far.window_tokens, far.sink_tokens, far.summaries)
-                  : "");
-}
-
-std::string print(const ModelSpec& m) {
-  const ModelShape& s = m.shape;
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}",
-                     static_cast<int>(s.kind), s.layers, s.model_dim, s.hidden_dim, s.query_heads,
-                     s.kv_heads, s.head_dim, s.vocabulary, s.max_len, s.rope_theta, s.norm_epsilon,
-                     static_cast<int>(s.weight_dtype), static_cast<int>(s.kv_dtype), s.tile_tokens,
-                     s.split_tiles, m.checkpoint, m.tokenizer, m.seed);
-}
-
-std::string print(const WorkloadSpec& w) {
-  const ArrivalSpec& a = w.arrivals;
-  return fmt::format("{} {} {} {} [{} {} {} {} {} {} {} {}] [{}] [{}] {} {}", w.family, w.seed,
-                     w.requests, w.samples, static_cast<int>(a.kind), a.concurrency, a.rate_per_s,
-                     a.cv, a.on_s, a.off_s, a.per_minute, a.time_multiplier, print(w.prompt_tokens),
-                     print(w.output_tokens), w.trace.path, w.trace.format);
-}
-
-// Every field, so that two experiments are equal exactly when their texts are.
-std::string print(const ExperimentPoint& p) {
-  std::string engines;
-  for (const EngineSpec& engine : p.engines) engines += "{" + print(engine) + "}";
-  return fmt::format(
-      "{}\n{}\n{} {} {} {}\n{}\n{}\n{} {} {} {}\n{} {} {} {} {} {}\n{} {} {} {}\n{} {} {} {}\n",
-      p.axes, print(p.model), p.backend.kind, p.backend.profile, p.backend.workers,
-      p.backend.kernels, print(p.workload), engines, p.budget.kv_bytes, p.budget.max_batch,
-      p.budget.max_len, p.budget.prefill_tokens, p.driver.repeats, p.driver.warmup_share,
-      p.driver.generator_lag_budget_ms, p.driver.overlap, p.driver.time_limit_s,
-      p.driver.max_kv_bytes, p.slo.ttft_ms, p.slo.itl_ms, p.slo.e2e_ms, p.slo.spike_factor,
-      static_cast<int>(p.output.requests), static_cast<int>(p.output.steps),
-      p.output.point_estimates, p.output.columns);
-}
-
-std::string print(const Experiment& experiment) {
-  std::string text = experiment.name + "\n" + experiment.question + "\n";
-  for (const ExperimentPoint& point : experiment.points) text += print(point);
-  return text;
-}
 
 TEST_F(Parse, ReadsEveryKey) {
   write("model.bin", "x");
@@ -179,7 +123,7 @@ TEST_F(Parse, SetIsLaidOverTheFileInOrder) {
                         "engines.kvrm-full.options.merge.max_group_bytes=5",
                         "engines.0.options={attention: full}",
                         "model={preset: llama-3-8b, shape: {layers: 1}}"};
-  with_set.overrides.push_back("budget.kv_bytes=1MiB");
+  with_set.overrides.emplace_back("budget.kv_bytes=1MiB");
   const Experiment experiment = parse(with_set);
   ASSERT_EQ(experiment.points.size(), 1U);
   const ExperimentPoint& point = experiment.points[0];
@@ -256,6 +200,30 @@ TEST_F(Parse, OnlyEnginesKeepsKindsAndLabels) {
   only.only_engines = {"kvrm", "paged"};
   experiment = parse(only);
   EXPECT_EQ(experiment.points.size(), 4U);
+}
+
+// Also where an axis sets an engine by its index, and where points have none of those engines.
+TEST_F(Parse, ResolvedYamlKeepsTheEnginesThatWereAskedFor) {
+  write("small.yaml", kSmallExperiment);
+  write("sweep.yaml", kSweep);
+  write("index.yaml",
+        "extends: small.yaml\n"
+        "sweep: [{key: engines.1.options.merge.max_group_bytes, values: [0, 4096]}]\n");
+  for (const char* file : {"sweep.yaml", "index.yaml"}) {
+    SCOPED_TRACE(file);
+    ParseRequest only = request(file);
+    only.only_engines = {"kvrm"};
+    const Experiment experiment = parse(only);
+    ASSERT_EQ(experiment.points.size(), 2U);
+    EXPECT_EQ(experiment.points[1].engines.size(), 1U);
+    write("resolved.yaml", experiment.resolved_yaml);
+    const Experiment again = parse(request("resolved.yaml"));
+    EXPECT_EQ(print(again), print(experiment));
+    EXPECT_EQ(again.resolved_yaml, experiment.resolved_yaml);
+    ParseRequest other = request("resolved.yaml");
+    other.only_engines = {"static"};
+    EXPECT_EQ(parse(other).points[0].engines[0].kind, "static") << "--engine beats the file";
+  }
 }
 
 TEST_F(Parse, ResolvedYamlIsTheSameExperimentWithDefaultsWrittenOut) {

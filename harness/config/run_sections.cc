@@ -112,8 +112,8 @@ Section<OutputSpec> output_section() {
 }
 
 bool is_whole_experiment_key(std::string_view name) {
-  constexpr std::array<std::string_view, 5> kKeys = {"schema", "name", "question", "extends",
-                                                     "sweep"};
+  constexpr std::array<std::string_view, 6> kKeys = {"schema",  "name",  "question",
+                                                     "extends", "sweep", "only_engines"};
   return std::ranges::find(kKeys, name) != kKeys.end();
 }
 
@@ -137,6 +137,8 @@ std::vector<KeyInfo> experiment_keys(const std::vector<std::string>& engine_kind
       section_info("backend", "What it runs on.", backend_section(backend_kinds).keys()),
       section_info("workload", "The requests.", workload_section().keys()),
       std::move(engines),
+      simple("only_engines", "a list of kinds and labels of `engines`",
+             "The engines that run, as `--engine` names them; absent: all.", Presence::derived),
       section_info("budget", "What every engine may use.", budget_section().keys()),
       section_info("driver", "How it is measured.", driver_section().keys()),
       section_info("slo", "What a good request is.", slo_section().keys()),

@@ -35,13 +35,15 @@ const std::vector<Change>& changes() {
        "3:11: question: found \"\" (in quotes), allowed: text that is not empty"},
       {"", "studdy: 1\n",
        "15:1: studdy: found an unknown key \"studdy\", allowed: schema, name, question, extends, "
-       "model, backend, workload, engines, budget, driver, slo, sweep, output"},
+       "model, backend, workload, engines, only_engines, budget, driver, slo, sweep, output"},
       {"", "study: {}\n",
        "15:1: study: found \"study\", which this version does not support, allowed: schema, name, "
-       "question, extends, model, backend, workload, engines, budget, driver, slo, sweep, output"},
+       "question, extends, model, backend, workload, engines, only_engines, budget, driver, slo, "
+       "sweep, output"},
       {"", "profile: {steps: 3}\n",
        "15:1: profile: found \"profile\", which this version does not support, allowed: schema, "
-       "name, question, extends, model, backend, workload, engines, budget, driver, slo, sweep, "
+       "name, question, extends, model, backend, workload, engines, only_engines, budget, driver, "
+       "slo, sweep, "
        "output"},
       {"", "name: again\n", "15:1: name: found the key a second time, allowed: each key once"},
       {"", "budget2: &a 1\n",

@@ -9,6 +9,7 @@
 #include <memory>
 #include <numeric>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "harness/device/cpu_device.h"
@@ -41,7 +42,7 @@ inline constexpr Kernel kOtherName{"test/other", &chain};
 
 class ChainProgram {
  public:
-  explicit ChainProgram(const std::vector<std::uint32_t>& items) : items_(items) {
+  explicit ChainProgram(std::vector<std::uint32_t> items) : items_(std::move(items)) {
     for (const std::uint32_t count : items_) arrays_.emplace_back(count, 0);
     args_.resize(items_.size());
     for (std::size_t i = 0; i < items_.size(); ++i) {

@@ -44,6 +44,8 @@ class Buffer {
  public:
   Buffer() = default;
   Buffer(Device& device, std::byte* data, std::size_t bytes, MemoryPurpose purpose);
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   ~Buffer();

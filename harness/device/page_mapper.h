@@ -31,6 +31,8 @@ class MappedView {
  public:
   MappedView() = default;
   MappedView(PageMapper& mapper, std::byte* data, std::size_t bytes);
+  MappedView(const MappedView&) = delete;
+  MappedView& operator=(const MappedView&) = delete;
   MappedView(MappedView&& other) noexcept;
   MappedView& operator=(MappedView&& other) noexcept;
   ~MappedView();

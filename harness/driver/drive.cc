@@ -15,6 +15,7 @@
 #include "harness/driver/sample_keeper.h"
 #include "harness/driver/scheduler.h"
 #include "harness/driver/step_runner.h"
+#include "harness/trace/trace_range.h"
 
 namespace kvrm {
 namespace {
@@ -92,6 +93,7 @@ class DriveLoop {
   std::vector<SlotIndex> plan_;
   std::vector<SlotIndex> growing_;
   std::vector<SlotIndex> ended_;  // in this step
+  Epoch turn_ = 1;  // the step of this turn of the loop, which the turn's ranges carry
   Nanoseconds origin_ = 0;
   Nanoseconds last_event_ = 0;
   Nanoseconds next_progress_ = kProgressInterval;
@@ -105,6 +107,7 @@ Result<EventLog> DriveLoop::run() {
       return tl::unexpected<Error>(std::move(received.error()));
     }
     if (idle() && arrivals_.exhausted()) break;
+    turn_ = KVRM_MUTATE(trace_turn_stale, runner_.next_step(), turn_);
     if (stop_asked()) {
       recorder_.interrupted();
       last_event_ = now();
@@ -192,7 +195,7 @@ bool DriveLoop::admit_next(std::uint32_t budget) {
   if (is_decoder() && live.history.empty()) live_.start_history(handle, options_.vocabulary);
   Admission admission = make_admission(live.request, slot, live.known_tokens(), live.history);
   admission.fork_from = parent;
-  if (!engine_.admit(admission)) {
+  if (!traced(TraceName::admit, turn_, [&] { return engine_.admit(admission); })) {
     // A history that can fit alone must fit into an empty engine.
     KVRM_CHECK_LT(0U, scheduler_.active_count());
     return false;
@@ -221,8 +224,9 @@ std::uint32_t DriveLoop::prefill_chunk(std::uint32_t budget) {
   const bool last = first + count == live.known_tokens();
 
   const Nanoseconds start = now();
-  const StepResult result =
-      engine_.prefill({.slot = slot, .first = first, .count = count, .last = last});
+  const StepResult result = traced(TraceName::prefill, turn_, [&] {
+    return engine_.prefill({.slot = slot, .first = first, .count = count, .last = last});
+  });
   const Nanoseconds end = now();
   KVRM_CHECK_EQ(result.rows.size(), last ? 1U : 0U);
   lag_.engine_busy(start, end);
@@ -288,7 +292,9 @@ void DriveLoop::list_growing() {
 
 // Gives back all that the slot's request holds, room for a step to come too.
 void DriveLoop::release_memory(SlotIndex slot) {
-  engine_.release(slot);
+  KVRM_MUTATE(trace_release_unmarked,
+              traced(TraceName::release, turn_, [&] { engine_.release(slot); }),
+              engine_.release(slot));
   fork_parents_.remove(slot);
   if (runner_.forget(slot))
     KVRM_MUTATE(recorder_wasted_rows_uncounted, recorder_.wasted_row(), void());

@@ -233,7 +233,7 @@ Status FamilyJudge::settle_disagreements(std::span<const std::vector<EventLog>> 
         context_.find_requests(std::span<const RequestId>(&*disputed, 1));
     if (!request) return tl::unexpected(request.error());
     Dispute dispute(context_, oracle_, logs, verdicts, std::move(request->front()));
-    const Status settled = dispute.settle(engines_that_finished(logs, judged, *disputed));
+    Status settled = dispute.settle(engines_that_finished(logs, judged, *disputed));
     if (!settled) return settled;
     KVRM_CHECK(standing(verdicts) != judged);
   }

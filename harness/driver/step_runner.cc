@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
+#include "harness/trace/trace_range.h"
 
 namespace kvrm {
 
@@ -36,7 +38,10 @@ void StepRunner::plan_ahead(std::span<const SlotIndex> growing) {
     ahead_.push_back(slot);
   }
   std::ranges::sort(ahead_);
-  engine_.prepare({.step = step_ + 1, .slots = ahead_});
+  const Epoch next = step_ + 1;
+  const TraceRange range(TraceName::plan,
+                         KVRM_MUTATE(trace_ahead_has_the_running_step, next, step_));
+  engine_.prepare({.step = next, .slots = ahead_});
 }
 
 }  // namespace kvrm

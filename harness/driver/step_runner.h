@@ -30,6 +30,8 @@ class StepRunner {
                  StepRecord& step);
 
   bool overlaps() const { return overlap_; }
+  // The number of the step that run() takes next.
+  Epoch next_step() const { return step_ + 1; }
   // The slot has room for the next step already.
   bool has_room(SlotIndex slot) const { return has_room_[slot]; }
   // The slot was released. True where it had room: a row was planned for nothing.

@@ -26,6 +26,8 @@ class PackedLinear {
   PackedLinear(std::span<const float> weights, std::uint32_t outputs, std::uint32_t inputs,
                DType dtype);
   ~PackedLinear();
+  PackedLinear(const PackedLinear&) = delete;
+  PackedLinear& operator=(const PackedLinear&) = delete;
   PackedLinear(PackedLinear&&) noexcept;
   PackedLinear& operator=(PackedLinear&&) noexcept;
 

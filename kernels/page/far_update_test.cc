@@ -89,7 +89,6 @@ class FarPool {
  public:
   static constexpr std::uint32_t kLayers = 2;
   static constexpr std::uint32_t kBlocks = 12;
-  static constexpr std::uint32_t kPlaces = 20;  // of entries, over the two summary blocks at least
   static constexpr BlockIndex kRadiiBlock = 3;
   static constexpr BlockIndex kFirstSummary = 4;
 

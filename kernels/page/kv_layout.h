@@ -49,7 +49,7 @@ struct KvLayout {
     const std::uint64_t lanes = lane_tokens();
     const std::uint64_t lane = token & (lanes - 1);  // lanes is a power of two
     const std::uint64_t in_group =
-        dtype == DType::bf16 ? (dim / 2) * 2 * lanes + 2 * lane + dim % 2 : dim * lanes + lane;
+        dtype == DType::bf16 ? (dim - dim % 2) * lanes + 2 * lane + dim % 2 : dim * lanes + lane;
     return head * head_bytes() + ((token - lane) * head_dim + in_group) * dtype_bytes(dtype);
   }
   constexpr std::uint64_t value_offset(std::uint32_t head, std::uint32_t token,

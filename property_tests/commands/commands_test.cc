@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "harness/trace/trace_range.h"
 #include "property_tests/commands/program.h"
 #include "property_tests/commands/small_experiment.h"
 
@@ -218,7 +220,15 @@ TEST(Commands, BenchPrintsRowsOfScalars) {
                    .arguments = {"--suite", "harness", "--json", "--tiny", "--repetitions", "3"}});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const auto json = nlohmann::json::parse(result.out);
-  EXPECT_EQ(json["rows"].size(), 8U);
+  std::map<std::string, std::size_t> designs;
+  for (const auto& row : json["rows"]) ++designs[row["design"]];
+  const std::size_t ranges = trace::kBuiltIn ? 1 : 0;
+  EXPECT_EQ(designs["null"], 4U);
+  EXPECT_EQ(designs["null_watched"], 4U);
+  EXPECT_EQ(designs["null_traced"], 4 * ranges) << "the program's own tool was not found";
+  EXPECT_EQ(designs["range"], ranges);
+  EXPECT_EQ(designs["range_traced"], ranges);
+  EXPECT_EQ(json["rows"].size(), 8 + 6 * ranges);
   const ProgramResult unknown =
       run_program({.program = kvrm_bench_program(), .arguments = {"--suite", "harnes"}});
   EXPECT_EQ(unknown.exit_code, 2);

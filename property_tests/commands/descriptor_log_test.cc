@@ -33,12 +33,14 @@ std::string logged_experiment(const std::string& options) {
 class DescriptorLog : public ::testing::Test {
  protected:
   // The log of a run of this experiment, whose output digest is kept.
-  std::string write_log(const std::string& text) {
+  std::string write_log(const std::string& text, const std::vector<std::string>& more = {}) {
     experiment_ = folder_.write("logged.yaml", text);
     const std::string log = (folder_.path() / "steps.log").string();
     const std::string out = (folder_.path() / "out").string();
-    const ProgramResult run =
-        kvrm_run({"run", experiment_, "--quiet", "--out", out, "--descriptor-log", log});
+    std::vector<std::string> arguments = {"run", experiment_,        "--quiet", "--out",
+                                          out,   "--descriptor-log", log};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramResult run = kvrm_run(std::move(arguments));
     EXPECT_EQ(run.exit_code, 0) << run.err;
     const auto json = nlohmann::json::parse(read_file(out + "/results.json"));
     outputs_ = json["digests"]["points"][0]["outputs"];
@@ -81,6 +83,19 @@ TEST_F(DescriptorLog, ReplaysToTheRunsDigestInEveryTransport) {
     EXPECT_EQ(replay["requests"], 12);
     EXPECT_GT(replay["steps"], 40);
   }
+}
+
+// The log's experiment has the engines that its run had, so that the first that is logged is the
+// same one.
+TEST_F(DescriptorLog, IsOfTheEnginesThatTheRunWasAskedFor) {
+  std::string text = logged_experiment("transport: full");
+  text.replace(text.find("budget:"), 0,
+               "  - {kind: kvrm, label: kvrm-delta, options: {transport: delta}}\n");
+  const std::string log = write_log(text, {"--engine", "kvrm-delta"});
+  const ProgramResult result = verify({"--descriptor-log", log});
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+  EXPECT_NE(result.out.find("output digest " + outputs_ + ", the same"), std::string::npos)
+      << result.out;
 }
 
 // Its shape has a preset's vocabulary, its requests have no tokens.

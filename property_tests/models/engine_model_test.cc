@@ -1,25 +1,27 @@
 // Whole engines by random calls of their contract, in any order that it allows: chunked prefills
 // that are aborted, forks of forks, slots that pause, steps with the next one prepared meanwhile,
-// releases of what was extended ahead. Every row is what the request alone gives at that length,
-// and a call that finds no memory changes nothing.
+// releases of what was extended ahead, whole batches replaced at once. Every row is what the
+// request alone gives at that length, far history included, and a call that finds no memory changes
+// nothing.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <functional>
-#include <map>
+#include <filesystem>
 #include <memory>
-#include <optional>
-#include <ostream>
 #include <string>
 #include <vector>
 
 #include "engines/decoder/test_models.h"
+#include "engines/history/far_history.h"
 #include "engines/kvrm/kvrm_engine.h"
+#include "engines/kvrm/replay_log.h"
 #include "engines/paged/paged_engine.h"
 #include "engines/static/static_engine.h"
-#include "harness/result/counters.h"
+#include "harness/base/units.h"
+#include "property_tests/models/engine_calls.h"
 
 namespace kvrm::engine_model {
 namespace {
@@ -28,242 +30,123 @@ using testing_models::cpu;
 using testing_models::take;
 using testing_models::tiny_spec;
 
-constexpr std::uint32_t kMaxLen = 72;
-constexpr std::uint32_t kSlots = 4;
-constexpr std::uint64_t kKeys = 3;  // contents; equal ones are what forks share
+using Make = Result<std::unique_ptr<Engine>> (*)(const EngineSpec&, const DecoderModel&,
+                                                 const KernelSet&, Device&);
 
-enum class Kind : std::uint8_t { admit, fork, prefill, extend, step, step_ahead, release };
-constexpr const char* kKinds[] = {"admit", "fork",       "prefill", "extend",
-                                  "step",  "step ahead", "release"};
-
-struct Operation {
-  Kind kind = Kind::step;
-  std::uint32_t slot = 0;
-  std::uint32_t amount = 0;
-};
-std::ostream& operator<<(std::ostream& out, const Operation& operation) {
-  return out << kKinds[static_cast<std::size_t>(operation.kind)] << " #" << operation.slot << ' '
-             << operation.amount;
-}
-
-rc::Gen<Operation> operations() {
-  const auto kind = rc::gen::weightedElement<Kind>({{3, Kind::admit},
-                                                    {2, Kind::fork},
-                                                    {4, Kind::prefill},
-                                                    {6, Kind::extend},
-                                                    {4, Kind::step},
-                                                    {6, Kind::step_ahead},
-                                                    {1, Kind::release}});
-  return rc::gen::build<Operation>(rc::gen::set(&Operation::kind, kind),
-                                   rc::gen::set(&Operation::slot, rc::gen::inRange(0U, kSlots)),
-                                   rc::gen::set(&Operation::amount, rc::gen::inRange(0U, 1000U)));
-}
-
-using Coverage = std::map<std::string, std::uint64_t>;
-
-// [key][length]: what attention gives there, from a request that had an engine to itself.
-using Expected = std::vector<std::vector<std::uint64_t>>;
-
-struct Slot {
-  std::uint64_t key = 0;
-  std::uint32_t known = 0;   // positions to prefill
-  std::uint32_t length = 0;  // computed
-  bool room = false;         // for one more
-  bool prefilled() const { return length >= known; }
-};
-
-class EngineModel {
- public:
-  EngineModel(Engine& engine, const Expected& expected, Coverage& coverage)
-      : engine_(engine), expected_(expected), coverage_(coverage), slots_(engine.info().slots) {}
-
-  void run(const Operation& operation) {
-    const auto [kind, draw, amount] = operation;
-    const SlotIndex index = draw % static_cast<SlotIndex>(slots_.size());
-    std::optional<Slot>& slot = slots_[index];
-    if (kind == Kind::step || kind == Kind::step_ahead) step(kind == Kind::step_ahead, amount);
-    if (kind == Kind::admit && !slot) admit(index, amount);
-    if (kind == Kind::fork && !slot) fork(index, amount);
-    if (kind == Kind::prefill && slot && !slot->prefilled()) prefill(index, amount);
-    if (kind == Kind::extend && slot) extend(index, false);
-    if (kind == Kind::release) release(index);
-    const MemoryUsage memory = engine_.usage().memory;
-    RC_ASSERT(memory.live_bytes <= memory.allocated_bytes);
-    RC_ASSERT(memory.allocated_bytes <= memory.reserved_bytes);
-  }
-
-  void finish() {
-    for (SlotIndex slot = 0; slot < slots_.size(); ++slot) release(slot);
-    RC_ASSERT(engine_.usage().memory.allocated_bytes == 0U);
-    RC_ASSERT(engine_.usage().memory.live_bytes == 0U);
-    coverage_["copy on write"] += engine_.usage().counters.copy_on_writes;
-    coverage_["compacted block"] += engine_.usage().counters.compacted_blocks;
-  }
-
- private:
-  // Runs a call that may find no memory; then nothing but the count of failures is other.
-  bool all_or_nothing(const std::function<bool()>& call) {
-    const EngineUsage before = engine_.usage();
-    if (call()) return true;
-    const EngineUsage after = engine_.usage();
-    RC_ASSERT(before.memory.allocated_bytes == after.memory.allocated_bytes);
-    RC_ASSERT(before.memory.live_bytes == after.memory.live_bytes);
-    for (const CounterField& field : kCounterFields) {
-      if (field.name == "allocation_failures") continue;
-      RC_ASSERT((before.counters.*field.member) == (after.counters.*field.member));
-    }
-    return false;
-  }
-
-  void admit(SlotIndex index, std::uint32_t amount) {
-    const Slot slot{.key = amount % kKeys, .known = 1 + amount % kMaxLen};
-    const bool fits = all_or_nothing([&] {
-      return engine_.admit({.slot = index, .content_key = slot.key, .token_count = slot.known});
-    });
-    ++coverage_[fits ? "admission" : "failed admission"];
-    if (fits) slots_[index] = slot;
-  }
-
-  // Of any slot past its prefill, at any length up to its own.
-  void fork(SlotIndex index, std::uint32_t amount) {
-    const SlotIndex parent = amount % static_cast<SlotIndex>(slots_.size());
-    if (!engine_.info().can_fork || !slots_[parent] || !slots_[parent]->prefilled()) return;
-    const std::uint32_t shared =
-        amount % 3 == 0 ? 1 + amount % slots_[parent]->length : slots_[parent]->length;
-    if (shared == kMaxLen) return;
-    const bool fits = all_or_nothing([&] {
-      return engine_.admit({.slot = index,
-                            .content_key = slots_[parent]->key,
-                            .token_count = shared + 1,
-                            .fork_from = parent});
-    });
-    ++coverage_[fits ? "fork" : "failed fork"];
-    if (fits) slots_[index] = Slot{.key = slots_[parent]->key, .known = shared, .length = shared};
-  }
-
-  void prefill(SlotIndex index, std::uint32_t amount) {
-    Slot& slot = *slots_[index];
-    const std::uint32_t count = 1 + amount % (slot.known - slot.length);
-    const bool last = slot.length + count == slot.known;
-    const StepResult result = engine_.prefill({index, slot.length, count, last});
-    slot.length += count;
-    RC_ASSERT(result.rows.size() == (last ? 1U : 0U));
-    if (last) compare(result.rows[0], index);
-  }
-
-  bool extend(SlotIndex index, bool running) {
-    Slot& slot = *slots_[index];
-    if (!slot.prefilled() || slot.room || slot.length + (running ? 1 : 0) >= kMaxLen) return false;
-    const bool fits = all_or_nothing([&] { return engine_.extend(index); });
-    ++coverage_[fits ? "extension" : "failed extension"];
-    slot.room = fits;
-    return fits;
-  }
-
-  // Over every slot that has room; with `ahead` some of them are extended for the next one.
-  void step(bool ahead, std::uint32_t amount) {
-    std::vector<SlotIndex> plan;
-    std::uint32_t held = 0;
-    for (SlotIndex slot = 0; slot < slots_.size(); ++slot) {
-      if (slots_[slot]) ++held;
-      if (slots_[slot] && slots_[slot]->room) plan.push_back(slot);
-    }
-    if (plan.empty()) return;
-    coverage_["step beside idle slots"] += held > plan.size() ? 1 : 0;
-    engine_.submit({++steps_, plan});
-    std::vector<SlotIndex> next;
-    for (const SlotIndex slot : plan) {
-      slots_[slot]->room = false;
-      if (ahead && (amount >> slot) % 4 != 0 && extend(slot, true)) next.push_back(slot);
-    }
-    if (ahead) engine_.prepare({steps_ + 1, next});
-    coverage_["extended ahead"] += next.size();
-    const StepResult result = engine_.collect();
-    RC_ASSERT(result.rows.size() == plan.size());
-    for (std::size_t i = 0; i < plan.size(); ++i) {
-      ++slots_[plan[i]]->length;
-      compare(result.rows[i], plan[i]);
-    }
-  }
-
-  void compare(const RowResult& row, SlotIndex index) {
-    const Slot& slot = *slots_[index];
-    RC_ASSERT(row.slot == index);
-    RC_ASSERT(row.output_digest == expected_[slot.key][slot.length]);
-    coverage_["longest history"] += slot.length == kMaxLen ? 1 : 0;
-  }
-
-  void release(SlotIndex index) {
-    if (slots_[index]) {
-      coverage_["aborted prefill"] += slots_[index]->prefilled() ? 0 : 1;
-      coverage_["released with room"] += slots_[index]->room ? 1 : 0;
-    }
-    engine_.release(index);
-    slots_[index].reset();
-  }
-
-  Engine& engine_;
-  const Expected& expected_;
-  Coverage& coverage_;
-  std::vector<std::optional<Slot>> slots_;
-  Epoch steps_ = 0;
-};
-
-struct Setup {
+// `crowd`: so many slots of so few blocks, each a group of its own, that replacing them all takes
+// more edits than an image is worth. `far`: a far history, short enough that entries merge.
+struct EngineSetup {
   const char* name;
-  Transport transport;
-  std::function<Result<std::unique_ptr<Engine>>(const EngineSpec&, const DecoderModel&,
-                                                const KernelSet&, Device&)>
-      make;
-  bool pooled = true;
+  Make make;
+  Transport transport = Transport::fused;
+  bool crowd = false;
+  bool far = false;
+
+  bool is_kvrm() const { return make == make_kvrm_engine; }
+  bool pooled() const { return make != make_static_engine; }
+  bool forks() const { return pooled() && !far; }
+  // Room for one and a half of the longest histories, not for all. The view of `delta` takes as
+  // much as the pool, so that it has memory for all its slots.
+  bool scarce() const { return pooled() && !crowd && transport != Transport::delta; }
+  std::uint32_t slots() const { return crowd ? 16 : 4; }
+  // In `delta`, where each block is a group of its own, four of the longest histories have more to
+  // stage than a record holds.
+  std::uint32_t max_len() const {
+    if (crowd) return 24;
+    if (transport == Transport::delta) return 200;
+    return far && transport == Transport::remap ? 150 : 72;
+  }
+  // Whole pages, for `remap`: 256 bytes a position and layer.
+  std::uint32_t block_tokens() const { return transport == Transport::remap ? 16 : 8; }
 };
 
-class EngineModelTest : public ::testing::TestWithParam<Setup> {
+std::ostream& operator<<(std::ostream& out, const EngineSetup& setup) { return out << setup.name; }
+
+class EngineModelTest : public ::testing::TestWithParam<EngineSetup> {
  protected:
   static ModelSpec model_spec() {
-    ModelSpec spec = tiny_spec(ModelKind::attention_only, DType::bf16);
-    spec.shape.max_len = kMaxLen;
+    const bool pages = GetParam().transport == Transport::remap;
+    ModelSpec spec = tiny_spec(ModelKind::attention_only, pages ? DType::f32 : DType::bf16);
+    if (pages) spec.shape.head_dim = 16;
+    if (GetParam().crowd) spec.shape.split_tiles = 1;
+    spec.shape.max_len = GetParam().max_len();
     return spec;
   }
-  // One and a half of the longest histories for four slots; the view of `delta` on top, which takes
-  // as much as the pool, so that `delta` has fewer slots and memory for all of them.
   EngineSpec spec() const {
+    const EngineSetup& setup = GetParam();
     const std::uint64_t token_bytes = model_->shape().kv_bytes_per_token();
-    EngineSpec result{.kind = "any", .label = GetParam().name, .options = {}, .budget = {}};
-    result.options.block_tokens = 8;
-    result.options.transport = GetParam().transport;
-    const std::uint64_t tokens = GetParam().pooled ? 112 : kSlots * 80;
-    result.budget = {.kv_bytes = tokens * token_bytes,
-                     .max_batch = kSlots,
-                     .max_len = kMaxLen,
-                     .prefill_tokens = kMaxLen};
-    const std::uint64_t view = kSlots * 80 * token_bytes;
-    if (GetParam().transport == Transport::full) {
-      result.budget.kv_bytes += view / model_->shape().layers;
+    EngineSpec result{.kind = "any", .label = setup.name, .options = {}, .budget = {}};
+    result.options.block_tokens = setup.block_tokens();
+    result.options.transport = setup.transport;
+    if (setup.crowd || setup.transport == Transport::delta) result.options.max_group_bytes = 1;
+    result.options.far_history = {.enabled = setup.far,
+                                  .block_tokens = setup.block_tokens(),
+                                  .window_tokens = setup.block_tokens() + 5,
+                                  .sink_tokens = setup.block_tokens(),
+                                  .summaries = 3};
+    const std::uint64_t longest =
+        round_up(round_up(setup.max_len(), setup.block_tokens()), model_->shape().tile_tokens);
+    const std::uint64_t view = setup.slots() * longest * token_bytes;
+    result.budget = {
+        .kv_bytes = setup.scarce() ? scarce_tokens(result, longest) * token_bytes : view,
+        .max_batch = setup.slots(),
+        .max_len = setup.max_len(),
+        .prefill_tokens = setup.max_len()};
+    if (setup.transport == Transport::full) {
+      const std::uint64_t one_layer = view / model_->shape().layers;
+      result.budget.kv_bytes = std::max(result.budget.kv_bytes + one_layer, 2 * one_layer);
     }
-    if (GetParam().transport == Transport::delta) result.budget.kv_bytes += view;
+    if (setup.transport == Transport::delta) result.budget.kv_bytes += view;
     return result;
   }
-  // The only one that compacts.
-  static bool is_kvrm() { return std::string(GetParam().name).starts_with("kvrm"); }
+  // Of the longest history one and some.
+  static std::uint64_t scarce_tokens(const EngineSpec& spec, std::uint64_t longest) {
+    const FarHistoryRule& rule = spec.options.far_history;
+    if (!rule.enabled) return longest * 7 / 5;
+    const std::uint64_t blocks = far_blocks_needed(rule, GetParam().max_len(), 0).total();
+    return blocks * 6 / 5 * rule.block_tokens;
+  }
   Expected alone() {
     EngineSpec one = spec();
+    one.options.transport = Transport::fused;
+    one.options.max_group_bytes = 0;
     one.budget.max_batch = 1;
+    const Make make = GetParam().far ? make_kvrm_engine : make_paged_engine;
     const auto device = cpu(1);
     Expected expected;
     for (std::uint64_t key = 0; key < kKeys; ++key) {
-      const auto engine = take(make_paged_engine(one, *model_, kernels_, *device));
+      const auto engine = take(make(one, *model_, kernels_, *device));
       std::vector<std::uint64_t>& digests = expected.emplace_back(1);
       EXPECT_TRUE(engine->admit({.slot = 0, .content_key = key, .token_count = 1}));
       digests.push_back(engine->prefill({0, 0, 1, true}).rows[0].output_digest);
       const std::vector<SlotIndex> slots = {0};
-      for (Epoch step = 1; step < kMaxLen; ++step) {
+      for (Epoch step = 1; step < GetParam().max_len(); ++step) {
         EXPECT_TRUE(engine->extend(0));
         engine->submit({step, slots});
         digests.push_back(engine->collect().rows[0].output_digest);
       }
     }
     return expected;
+  }
+  // What must have been met.
+  static std::vector<std::string> rare_states() {
+    const EngineSetup& setup = GetParam();
+    std::vector<std::string> states = {
+        "admission",      "extension",          "step beside idle slots", "aborted prefill",
+        "extended ahead", "released with room", "longest history",        "preemption"};
+    const auto also = [&](bool when, const std::vector<std::string>& more) {
+      if (when) states.insert(states.end(), more.begin(), more.end());
+    };
+    also(setup.forks(), {"fork", "copy on write"});
+    also(setup.scarce(), {"failed admission", "failed extension"});
+    also(setup.scarce() && setup.forks(), {"failed fork"});
+    also(setup.make == make_paged_graph_engine, {"bucket change"});
+    also(setup.is_kvrm(), {"compacted block"});
+    const bool stages_all = setup.transport == Transport::delta && !setup.far;
+    also(setup.crowd || stages_all, {"full commit"});
+    also(setup.transport == Transport::remap, {"mapping"});
+    also(setup.far, {"far entry", "far merge"});
+    return states;
   }
 
   std::unique_ptr<DecoderModel> model_ = take(DecoderModel::load(model_spec()));
@@ -278,8 +161,9 @@ TEST_P(EngineModelTest, EveryRowIsThatOfTheRequestAlone) {
     EngineSpec with = spec();
     with.options.placement =
         *rc::gen::element(Placement::lifo, Placement::address_ordered, Placement::extent);
-    if (is_kvrm() && *rc::gen::arbitrary<bool>()) {
-      with.options.compaction_bytes_per_step = 2 * 8 * model_->shape().kv_bytes_per_token();
+    if (GetParam().is_kvrm() && *rc::gen::arbitrary<bool>()) {
+      with.options.compaction_bytes_per_step =
+          2 * GetParam().block_tokens() * model_->shape().kv_bytes_per_token();
     }
     const auto engine = take(GetParam().make(with, *model_, kernels_, *device));
     EngineModel model(*engine, expected, coverage);
@@ -289,22 +173,49 @@ TEST_P(EngineModelTest, EveryRowIsThatOfTheRequestAlone) {
     model.finish();
   });
   EXPECT_TRUE(holds);
-  std::vector<std::string> cases = {"admission",       "extension",      "step beside idle slots",
-                                    "aborted prefill", "extended ahead", "released with room",
-                                    "longest history"};
-  if (GetParam().pooled) cases.insert(cases.end(), {"fork", "copy on write"});
-  if (GetParam().pooled && GetParam().transport != Transport::delta) {
-    cases.insert(cases.end(), {"failed admission", "failed extension", "failed fork"});
+  for (const std::string& name : rare_states()) EXPECT_GT(coverage[name], 0U) << name;
+}
+
+// What a log holds of such calls makes an equal engine give the same rows; it plans nothing, so
+// that everything that a step does must be in its record, and nothing may be left from the plan
+// that the record replaces.
+TEST_P(EngineModelTest, ALogOfItReplaysToTheSameRows) {
+  if (!GetParam().is_kvrm()) return;
+  const Expected expected = alone();
+  const auto device = cpu(1);
+  const std::string log =
+      ::testing::TempDir() + "kvrm_" + GetParam().name + std::to_string(getpid());
+  Coverage coverage;
+  const bool holds = rc::check([&] {
+    EngineSpec with = spec();
+    with.options.compaction_bytes_per_step =
+        2 * GetParam().block_tokens() * model_->shape().kv_bytes_per_token();
+    with.descriptor_log.file = log;
+    auto engine = take(GetParam().make(with, *model_, kernels_, *device));
+    EngineModel model(*engine, expected, coverage);
+    const auto calls =
+        *rc::gen::resize(200, rc::gen::container<std::vector<Operation>>(operations()));
+    for (const Operation& call : calls) model.run(call);
+    model.finish();
+    engine.reset();
+    with.descriptor_log = {};
+    const auto replayed = replay_descriptor_log(log, with, *model_, kernels_, *device);
+    if (!replayed) RC_FAIL(replayed.error().message);
+    RC_ASSERT(replayed->outputs == model.outputs());
+  });
+  std::filesystem::remove(log);
+  EXPECT_TRUE(holds);
+  const char* copies = GetParam().forks() ? "copy on write" : "compacted block";
+  for (const char* name : {"preemption", "extended ahead", copies}) {
+    EXPECT_GT(coverage[name], 0U) << name;
   }
-  if (is_kvrm()) cases.emplace_back("compacted block");
-  for (const std::string& name : cases) EXPECT_GT(coverage[name], 0U) << name;
 }
 
 // What the property found: a fork pauses while its parent, which had room for its next position
 // already, is extended ahead and gets a copy of the block that both hold. The parent's row went on
 // in the old block.
 TEST_P(EngineModelTest, AParentExtendedAheadLeavesTheBlockThatAPausingForkHolds) {
-  if (!GetParam().pooled) return;
+  if (!GetParam().forks()) return;
   const Expected expected = alone();
   const auto device = cpu(1);
   const auto engine = take(GetParam().make(spec(), *model_, kernels_, *device));
@@ -323,15 +234,32 @@ TEST_P(EngineModelTest, AParentExtendedAheadLeavesTheBlockThatAPausingForkHolds)
   EXPECT_EQ(engine->usage().counters.copy_on_writes, 1U);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Engines, EngineModelTest,
-    ::testing::Values(Setup{"kvrm_fused", Transport::fused, make_kvrm_engine},
-                      Setup{"kvrm_full", Transport::full, make_kvrm_engine},
-                      Setup{"kvrm_delta", Transport::delta, make_kvrm_engine},
-                      Setup{"paged", Transport::fused, make_paged_engine},
-                      Setup{"paged_graph", Transport::fused, make_paged_graph_engine},
-                      Setup{"static", Transport::fused, make_static_engine, false}),
-    [](const auto& value) { return std::string(value.param.name); });
+const EngineSetup kSetups[] = {
+    {.name = "kvrm_fused", .make = make_kvrm_engine},
+    {.name = "kvrm_full", .make = make_kvrm_engine, .transport = Transport::full},
+    {.name = "kvrm_delta", .make = make_kvrm_engine, .transport = Transport::delta},
+    {.name = "kvrm_remap", .make = make_kvrm_engine, .transport = Transport::remap},
+    {.name = "kvrm_fused_crowd", .make = make_kvrm_engine, .crowd = true},
+    {.name = "kvrm_full_crowd",
+     .make = make_kvrm_engine,
+     .transport = Transport::full,
+     .crowd = true},
+    {.name = "kvrm_fused_far", .make = make_kvrm_engine, .far = true},
+    {.name = "kvrm_full_far", .make = make_kvrm_engine, .transport = Transport::full, .far = true},
+    {.name = "kvrm_delta_far",
+     .make = make_kvrm_engine,
+     .transport = Transport::delta,
+     .far = true},
+    {.name = "kvrm_remap_far",
+     .make = make_kvrm_engine,
+     .transport = Transport::remap,
+     .far = true},
+    {.name = "paged", .make = make_paged_engine},
+    {.name = "paged_graph", .make = make_paged_graph_engine},
+    {.name = "static", .make = make_static_engine}};
+
+INSTANTIATE_TEST_SUITE_P(Engines, EngineModelTest, ::testing::ValuesIn(kSetups),
+                         [](const auto& value) { return std::string(value.param.name); });
 
 }  // namespace
 }  // namespace kvrm::engine_model

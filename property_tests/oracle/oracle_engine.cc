@@ -14,6 +14,15 @@
 namespace kvrm {
 namespace {
 
+// The one request: tokens known (decoder), and how many positions are in its history.
+struct Held {
+  ContentHistory content;   // its positions are those computed so far
+  std::uint32_t known = 0;  // positions of the admission
+  std::uint32_t room = 0;   // positions that memory was taken for
+  std::vector<TokenId> tokens;
+  ReferenceHistory history;
+};
+
 class OracleEngine final : public Engine {
  public:
   OracleEngine(const Model& model, const FarHistoryRule& rule)
@@ -28,15 +37,6 @@ class OracleEngine final : public Engine {
   }
 
  private:
-  // The one request: tokens known (decoder), and how many positions are in its history.
-  struct Held {
-    ContentHistory content;   // its positions are those computed so far
-    std::uint32_t known = 0;  // positions of the admission
-    std::uint32_t room = 0;   // positions that memory was taken for
-    std::vector<TokenId> tokens;
-    ReferenceHistory history;
-  };
-
   const EngineInfo& do_info() const override { return info_; }
 
   bool do_admit(const Admission& admission) override {

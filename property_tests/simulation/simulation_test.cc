@@ -50,6 +50,7 @@ TEST(Simulation, MeetsEveryFaultAndEveryRareState) {
   EXPECT_GT(result.totals.forks, 50U);
   EXPECT_GT(result.totals.copy_on_writes, 50U);
   EXPECT_GT(result.totals.compacted_blocks, 100U);
+  EXPECT_GT(result.totals.full_commits, 5U);
   EXPECT_GT(result.totals.far_merges, 100U);
   EXPECT_GT(result.totals.oracle_rows, 100U);
   EXPECT_GT(result.totals.read_backs, 500U);
@@ -60,6 +61,7 @@ TEST(Simulation, DrawsEveryEngineAndEveryFeature) {
   std::set<std::uint32_t> blocks;
   std::uint64_t far = 0;
   std::uint64_t decoders = 0;
+  std::uint64_t crowded = 0;
   for (std::uint64_t index = 0; index < 200; ++index) {
     const WorldSpec world = draw_world(swarm_world({.seed = 5}, index));
     for (const EngineSpec& engine : world.engines) {
@@ -67,12 +69,14 @@ TEST(Simulation, DrawsEveryEngineAndEveryFeature) {
       blocks.insert(engine.options.block_tokens);
     }
     far += world.far_history.enabled ? 1 : 0;
+    crowded += world.crowded ? 1 : 0;
     decoders += world.model.shape.kind == ModelKind::decoder ? 1 : 0;
   }
   EXPECT_EQ(labels.size(), 7U);
   EXPECT_EQ(blocks.size(), 6U);
   EXPECT_GT(far, 10U);
   EXPECT_GT(decoders, 5U);
+  EXPECT_GT(crowded, 5U);
 }
 
 // A record that may be applied is accepted, which an attack must call a violation: so the check

@@ -115,6 +115,8 @@ void World::run_command(Draw& draw) {
       return fork(draw);
     case Command::exhaust:
       return exhaust(draw);
+    case Command::replace:
+      return replace(draw);
   }
 }
 
@@ -183,9 +185,13 @@ void World::admit(Draw& draw) {
   if (again) parked_.erase(parked_.begin());
   totals_.admissions += 1;
   totals_.recomputed += again ? 1 : 0;
+  place(*slot, std::move(history));
+}
+
+void World::place(SlotIndex slot, History history) {
   history.truth.positions = 0;
   history.order = ++admissions_;
-  slots_[*slot] = std::move(history);
+  slots_[slot] = std::move(history);
 }
 
 void World::prefill(Draw& draw) {
@@ -195,10 +201,15 @@ void World::prefill(Draw& draw) {
   }
   if (waiting.empty()) return;
   const SlotIndex slot = draw.one_of(waiting);
-  History& history = *slots_[slot];
+  const History& history = *slots_[slot];
   const std::uint32_t left = history.known - history.truth.positions;
   const std::uint32_t most = std::min(left, spec_.prefill_tokens);
-  const std::uint32_t count = draw.one_in(2) ? most : draw.between(1, most);
+  prefill_slot(slot, draw.one_in(2) ? most : draw.between(1, most), draw);
+}
+
+void World::prefill_slot(SlotIndex slot, std::uint32_t count, Draw& draw) {
+  History& history = *slots_[slot];
+  const std::uint32_t left = history.known - history.truth.positions;
   const PrefillChunk chunk{
       .slot = slot, .first = history.truth.positions, .count = count, .last = count == left};
   say(fmt::format("prefill slot {}, {} positions from {}", slot, count, chunk.first));
@@ -214,6 +225,33 @@ void World::prefill(Draw& draw) {
   }
   history.truth.positions += count;
   if (history.decodes() && history.truth.positions >= history.target) remove(slot, false);
+}
+
+// All histories by new ones, twice: the second time all of the old blocks leave the tables in the
+// step in which the new ones come.
+void World::replace(Draw& draw) {
+  say("replace all, twice");
+  for (int round = 0; round < 2 && violation_.empty(); ++round) {
+    for (SlotIndex slot = 0; slot < slots_.size(); ++slot) {
+      if (slots_[slot]) remove(slot, false);
+    }
+    for (SlotIndex slot = 0; slot < slots_.size(); ++slot) place_longest(slot, draw);
+    step(draw);
+  }
+}
+
+// Two positions short of the longest history, so that it outlives its first step.
+void World::place_longest(SlotIndex slot, Draw& draw) {
+  History history = new_history(draw);
+  history.target = spec_.model.shape.max_len;
+  history.known = history.target - 2;
+  if (!admit_everywhere(slot, history)) return;
+  totals_.admissions += 1;
+  place(slot, std::move(history));
+  const History& placed = *slots_[slot];
+  while (!placed.decodes()) {
+    prefill_slot(slot, std::min(placed.known - placed.truth.positions, spec_.prefill_tokens), draw);
+  }
 }
 
 // The parent's first positions as a request of its own. Content has one shared prefix, so it must

@@ -73,7 +73,11 @@ class World {
   void admit(Draw& draw);
   History new_history(Draw& draw);
   bool admit_everywhere(SlotIndex slot, const History& history);
+  void place(SlotIndex slot, History history);
   void prefill(Draw& draw);
+  void prefill_slot(SlotIndex slot, std::uint32_t count, Draw& draw);
+  void replace(Draw& draw);
+  void place_longest(SlotIndex slot, Draw& draw);
   void fork(Draw& draw);
   std::optional<History> fork_of(const History& parent, Draw& draw);
   void leave(Draw& draw);

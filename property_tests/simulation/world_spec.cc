@@ -12,6 +12,8 @@ namespace kvrm::simulation {
 namespace {
 
 constexpr std::size_t kPageBytes = 4096;
+constexpr std::uint32_t kCrowdedOneIn = 16;
+constexpr std::uint32_t kCrowdedBlock = 8;
 
 ModelSpec draw_model(Draw& draw, bool decoder) {
   ModelSpec spec;
@@ -81,7 +83,8 @@ std::uint64_t draw_kv_bytes(Draw& draw, const WorldSpec& world, const EngineOpti
     const std::uint64_t view = world.slots * longest * block_bytes / layers;
     bytes = std::max(2 * view, view + bytes);
   }
-  return bytes;
+  // Room for all of them at once, and for their views.
+  return world.crowded ? 2 * world.slots * longest * block_bytes : bytes;
 }
 
 // As a block of whole pages wants it.
@@ -136,10 +139,12 @@ class EnginesDraw {
     EngineOptions with = world_.far_history.enabled
                              ? draw_options(draw_, shape, true, world_.far_history.block_tokens)
                              : options();
+    if (world_.crowded) with.block_tokens = kCrowdedBlock;
     if (transport == Transport::remap && !fits_pages(shape, with.block_tokens)) return;
     with.transport = transport;
     with.far_history = world_.far_history;
     with.max_group_bytes = draw_.one_in(2) ? 0 : draw_.between(1, 4) * 2048;
+    if (world_.crowded) with.max_group_bytes = 1;
     if (transport == Transport::fused && draw_.chance(0.3)) with.max_gap_blocks = 2;
     if (draw_.chance(0.4)) {
       with.compaction_bytes_per_step =
@@ -178,6 +183,19 @@ FarHistoryRule draw_far_history(Draw& draw, ModelSpec& model) {
   return rule;
 }
 
+// From a stream of its own, so that it moves no other draw.
+void draw_crowd(WorldSpec& world) {
+  Draw draw(world.seed, "crowd");
+  ModelShape& shape = world.model.shape;
+  if (shape.kind == ModelKind::decoder || !draw.one_in(kCrowdedOneIn)) return;
+  world.crowded = true;
+  world.slots = 16;
+  world.far_history = {};
+  shape.max_len = draw.between(2 * kCrowdedBlock + 2, 3 * kCrowdedBlock);
+  shape.tile_tokens = 2 * kCrowdedBlock;
+  shape.split_tiles = 1;
+}
+
 void draw_workload(Draw& draw, WorldSpec& world) {
   const ModelShape& shape = world.model.shape;
   world.prompt_max = draw.one_in(2) ? shape.max_len / 4 : shape.max_len - 1;
@@ -191,7 +209,11 @@ void draw_workload(Draw& draw, WorldSpec& world) {
                    100,
                    draw.one_in(3) ? 0 : draw.between(1, 6),
                    forks ? draw.between(1, 12) : 0,
-                   draw.between(1, 3)};
+                   draw.between(1, 3),
+                   0};
+  if (!world.crowded) return;
+  world.commands = 300;
+  world.weights.back() = 12;
 }
 
 void draw_faults(Draw& draw, WorldSpec& world) {
@@ -219,6 +241,7 @@ WorldSpec draw_world(std::uint64_t seed) {
   world.slots = draw.between(1, 10);
   world.prefill_tokens = draw.between(1, 48);
   if (draw.chance(0.25)) world.far_history = draw_far_history(draw, world.model);
+  draw_crowd(world);
   draw_workload(draw, world);
   EnginesDraw engines(draw, world, draw_block_tokens(draw, world.model.shape.tile_tokens));
   engines.add_kvrm();
@@ -238,6 +261,7 @@ WorldSpec draw_world(const WorldPart& part) {
   if (leaves_out("forks")) weight(Command::fork) = 0;
   if (leaves_out("leaving")) weight(Command::leave) = 0;
   if (leaves_out("exhaust")) weight(Command::exhaust) = 0;
+  if (leaves_out("replacing")) weight(Command::replace) = 0;
   if (leaves_out("overlap")) world.overlap = false;
   if (leaves_out("pauses")) world.pause_one_in = 0;
   std::erase_if(world.engines, [&](const EngineSpec& spec) { return leaves_out(spec.label); });
@@ -275,9 +299,9 @@ std::string WorldSpec::describe() const {
 }
 
 std::vector<std::string> all_part_names() {
-  std::vector<std::string> names{"forks",      "overlap",   "pauses",     "leaving",
-                                 "exhaust",    "static",    "paged",      "paged_graph",
-                                 "kvrm-fused", "kvrm-full", "kvrm-delta", "kvrm-remap"};
+  std::vector<std::string> names{
+      "forks", "overlap",     "pauses",     "leaving",   "exhaust",    "replacing", "static",
+      "paged", "paged_graph", "kvrm-fused", "kvrm-full", "kvrm-delta", "kvrm-remap"};
   names.insert(names.end(), kFaultNames.begin(), kFaultNames.end());
   return names;
 }

@@ -34,8 +34,8 @@ class Draw {
   RandomStream stream_;
 };
 
-enum class Command : std::uint8_t { admit, prefill, step, leave, fork, exhaust };
-inline constexpr std::size_t kCommands = 6;
+enum class Command : std::uint8_t { admit, prefill, step, leave, fork, exhaust, replace };
+inline constexpr std::size_t kCommands = 7;
 
 struct WorldSpec {
   std::uint64_t seed = 0;
@@ -44,6 +44,9 @@ struct WorldSpec {
   std::uint32_t slots = 0;
   std::vector<EngineSpec> engines;
   FarHistoryRule far_history;
+  // So many slots of so few blocks, each a group of its own, that replacing all histories at once
+  // takes more edits than a step image is worth.
+  bool crowded = false;
   bool overlap = false;
   std::uint32_t prompt_max = 0;
   std::uint32_t prefill_tokens = 0;

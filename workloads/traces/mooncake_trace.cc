@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -21,11 +22,17 @@ std::size_t value_offset(std::string_view line, std::string_view key) {
   return value == std::string_view::npos ? at : value;
 }
 
+std::string short_text(const Json& value) {
+  return value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40);
+}
+
+// Of a list in a list only that it is one: it may be too deep to be walked.
 std::string describe(const Json& row, std::string_view key) {
   const auto found = row.find(std::string(key));
-  return found == row.end()
-             ? "nothing"
-             : found->dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40);
+  if (found == row.end()) return "nothing";
+  const auto is_nested = [](const Json& child) { return child.is_structured(); };
+  if (std::none_of(found->begin(), found->end(), is_nested)) return short_text(*found);
+  return found->is_array() ? "a list of lists or objects" : "an object of lists or objects";
 }
 
 Result<std::uint32_t> parse_tokens(const Json& row, const char* key, std::string_view line,
@@ -73,6 +80,9 @@ Result<Json> parse_object(std::string_view line, const LinePlace& place) {
     if (row.is_object()) return row;
   } catch (const Json::parse_error& error) {
     return trace_error(place, error.byte == 0 ? 0 : error.byte - 1, "row", "text that is not JSON",
+                       "a JSON object on each line");
+  } catch (const Json::out_of_range&) {
+    return trace_error(place, 0, "row", "a number beyond all doubles",
                        "a JSON object on each line");
   }
   return trace_error(place, 0, "row", "JSON that is no object", "a JSON object on each line");

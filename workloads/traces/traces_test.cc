@@ -150,6 +150,12 @@ TEST_F(Traces, EveryErrorNamesRowAndColumn) {
        "t:2:28: row: found text that is not JSON, allowed: a JSON object on each line"},
       {mooncake + "[1]\n",
        "t:2:1: row: found JSON that is no object, allowed: a JSON object on each line"},
+      {mooncake + "{\"timestamp\": 1e999}\n",
+       "t:2:1: row: found a number beyond all doubles, allowed: a JSON object on each line"},
+      {mooncake + "{\"timestamp\": " + std::string(2'000'000, '[') + std::string(2'000'000, ']') +
+           "}\n",
+       "t:2:15: timestamp: found a list of lists or objects, allowed: milliseconds from 0 to "
+       "1e+12"},
       {mooncake + "{\"timestamp\": \"x\"}\n",
        "t:2:15: timestamp: found \"x\", allowed: milliseconds from 0 to 1e+12"},
       {mooncake + "{\"timestamp\": 1, \"input_length\": 0}\n",

@@ -1,0 +1,17 @@
+// Test only: how often this process has asked operator new for memory. Replaces the global
+// operators of the program that links it. Sanitizers have their own, so that there it stays 0.
+#pragma once
+
+#include <cstdint>
+
+namespace kvrm {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kCountsAllocations = false;
+#else
+inline constexpr bool kCountsAllocations = true;
+#endif
+
+std::uint64_t allocation_count();
+
+}  // namespace kvrm
