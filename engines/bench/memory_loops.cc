@@ -1,3 +1,5 @@
+#include "engines/bench/memory_loops.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engines/bench/memory_loops.cc"
 #include <hwy/foreach_target.h>
@@ -5,7 +7,6 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
-#include "engines/bench/memory_loops.h"
 #include "harness/base/check.h"
 
 HWY_BEFORE_NAMESPACE();
