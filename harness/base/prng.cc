@@ -8,6 +8,7 @@
 
 namespace kvrm {
 
+// Every word of the state is written below.  NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init)
 RandomStream::RandomStream(std::uint64_t seed, std::string_view purpose) {
   std::uint64_t key = mix64(seed) ^ hash_text(purpose);
   for (std::uint64_t& word : state_) {

@@ -31,7 +31,7 @@ class RandomStream {
   double lognormal(double mu, double sigma);  // exp(mu + sigma * normal)
 
  private:
-  std::array<std::uint64_t, 4> state_{};
+  std::array<std::uint64_t, 4> state_;
 };
 
 }  // namespace kvrm

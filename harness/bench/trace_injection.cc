@@ -2,9 +2,7 @@
 #include "harness/bench/trace_injection.h"
 
 // NVTX looks for a tool in this variable, by its name.
-// NOLINTBEGIN(cppcoreguidelines-avoid-non-const-global-variables)
 extern "C" {
 extern int (*InitializeInjectionNvtx2_fnptr)(const void* (*get_table)(std::uint32_t));
 int (*InitializeInjectionNvtx2_fnptr)(const void* (*)(std::uint32_t)) = kvrm::receive_ranges;
 }
-// NOLINTEND(cppcoreguidelines-avoid-non-const-global-variables)

@@ -11,7 +11,6 @@ namespace kvrm {
 namespace {
 
 // NVTX knows a tool only as functions of a process, so its state can be nowhere else.
-// NOLINTBEGIN(cppcoreguidelines-avoid-non-const-global-variables)
 std::uint64_t received = 0;  // ranges that began
 
 struct Callback {
@@ -19,7 +18,6 @@ struct Callback {
   NvtxFunctionPointer function = nullptr;
 };
 std::array<Callback, 2> callbacks;
-// NOLINTEND(cppcoreguidelines-avoid-non-const-global-variables)
 
 int range_begins(nvtxDomainHandle_t /*domain*/, const nvtxEventAttributes_t* range) {
   received += range->messageType == NVTX_MESSAGE_TYPE_REGISTERED ? 1 : 0;

@@ -21,7 +21,7 @@ Nanoseconds steady_now() {
 }
 
 // The one global of the program: a signal handler can reach nothing else.
-std::atomic<bool> g_interrupted{false};  // NOLINT(*-non-const-global-variables)
+std::atomic<bool> g_interrupted{false};
 
 void on_interrupt(int signal) {
   if (g_interrupted.exchange(true)) {

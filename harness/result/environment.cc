@@ -48,19 +48,22 @@ std::string quota_in_cores(double quota_us, double period_us) {
   return quota_us <= 0 || period_us <= 0 ? "none" : fmt::format("{:.3g}", quota_us / period_us);
 }
 
+// 0 for what is no number ("max").
+double to_number(const std::string& text) { return std::strtod(text.c_str(), nullptr); }
+
 std::string cpu_quota(const Path& root) {
   if (const auto line = first_line(root / "sys/fs/cgroup/cpu.max")) {  // "max 100000" or "q p"
     std::istringstream words(*line);
     std::string quota;
     double period = 0;
     words >> quota >> period;
-    return quota_in_cores(std::atof(quota.c_str()), period);
+    return quota_in_cores(to_number(quota), period);
   }
   const Path v1 = root / "sys/fs/cgroup/cpu";
   const auto quota = first_line(v1 / "cpu.cfs_quota_us");
   const auto period = first_line(v1 / "cpu.cfs_period_us");
   if (!quota || !period) return "none";
-  return quota_in_cores(std::atof(quota->c_str()), std::atof(period->c_str()));
+  return quota_in_cores(to_number(*quota), to_number(*period));
 }
 
 // The word in brackets of "always [madvise] never".

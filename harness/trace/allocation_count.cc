@@ -13,7 +13,7 @@ std::atomic<std::uint64_t> allocations = 0;
 
 std::uint64_t allocation_count() { return allocations; }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef KVRM_SANITIZED
 
 namespace {
 

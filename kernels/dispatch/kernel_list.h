@@ -10,7 +10,7 @@
 namespace kvrm {
 
 inline constexpr std::size_t kKernels = 16;
-static_assert(sizeof(KernelSet) == sizeof(std::string) + kKernels * sizeof(const Kernel*));
+static_assert(sizeof(KernelSet) == sizeof(std::string) + kKernels * sizeof(void*));
 
 inline std::vector<const Kernel*> kernels_of(const KernelSet& set) {
   return {set.attention,   set.attention_merge, set.append_kv,  set.gather_groups,

@@ -24,8 +24,8 @@ enum class Part : std::uint8_t { key, value };
 template <Part kPart>
 struct HeadVectors {
   const KvLayout layout;
-  std::uint32_t head;
-  std::byte* layer;
+  std::uint32_t head = 0;
+  std::byte* layer = nullptr;
 
   // Calls visit(place, dim) for every element of the vector at block * block_tokens + offset.
   template <class Visit>

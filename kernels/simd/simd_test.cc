@@ -109,7 +109,7 @@ std::vector<float> interesting_floats() {
   RandomStream random(7, "simd_test");
   while (values.size() < 60'000) {
     const auto bits = static_cast<std::uint32_t>(random.next());
-    const float value = std::bit_cast<float>(bits);
+    const auto value = std::bit_cast<float>(bits);
     if (!std::isnan(value)) values.push_back(value);
     values.push_back(std::bit_cast<float>((0x38000000U + bits % 0x10000000U) & 0xfffff000U));
   }

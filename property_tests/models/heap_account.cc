@@ -15,7 +15,7 @@ std::atomic<std::size_t> bytes_in_use = 0;
 
 std::size_t heap_bytes() { return bytes_in_use; }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef KVRM_SANITIZED
 
 namespace {
 

@@ -22,8 +22,8 @@ Vector weighted_mean(double m, const Vector& a, double n, const Vector& b) {
 Vector mean_of(std::span<const double> vectors, std::size_t head_dim) {
   Vector mean(head_dim);
   for (std::size_t i = 0; i < vectors.size(); ++i) mean[i % head_dim] += vectors[i];
-  const auto count = static_cast<double>(vectors.size() / head_dim);
-  for (double& x : mean) x /= count;
+  const std::size_t count = vectors.size() / head_dim;
+  for (double& x : mean) x /= static_cast<double>(count);
   return mean;
 }
 

@@ -71,14 +71,9 @@ bool switch_off() {
 }  // namespace
 
 const char* why_not() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef KVRM_SANITIZED
   return "sanitizers have their own allocator and locks";
 #else
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  return "sanitizers have their own allocator and locks";
-#endif
-#endif
   if (!switch_on(0)) return "the system cannot hand system calls back to a program (Linux 5.11)";
   switch_off();
   return nullptr;
@@ -114,7 +109,7 @@ LookAway::~LookAway() {
 
 }  // namespace kvrm::quiet
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef KVRM_SANITIZED
 
 // The C library's own entry points under other names: what dlsym() gives may allocate on its way.
 extern "C" {

@@ -55,9 +55,9 @@ Result<std::unique_ptr<Instance>> Instance::make(const EngineSpec& spec, const P
   return instance;
 }
 
-Instance::Instance(const EngineSpec& spec, std::unique_ptr<SimDevice> device,
+Instance::Instance(EngineSpec spec, std::unique_ptr<SimDevice> device,
                    std::unique_ptr<Engine> engine)
-    : spec_(spec),
+    : spec_(std::move(spec)),
       device_(std::move(device)),
       engine_(std::move(engine)),
       kvrm_(dynamic_cast<const KvrmEngine*>(engine_.get())),

@@ -63,8 +63,7 @@ class Instance {
   std::uint64_t fold(std::uint64_t hash) const;  // of what it counts
 
  private:
-  Instance(const EngineSpec& spec, std::unique_ptr<SimDevice> device,
-           std::unique_ptr<Engine> engine);
+  Instance(EngineSpec spec, std::unique_ptr<SimDevice> device, std::unique_ptr<Engine> engine);
 
   void expect(bool holds, const char* what);
   void check_refusal(const EngineUsage& before, const std::vector<std::byte>& image);

@@ -39,7 +39,7 @@ bool fails(const WorldPart& part) {
 
 class Shrinker {
  public:
-  Shrinker(const WorldPart& part, std::uint64_t runs_max) : part_(part), runs_left_(runs_max) {
+  Shrinker(WorldPart part, std::uint64_t runs_max) : part_(std::move(part)), runs_left_(runs_max) {
     result_.runs = runs_max;
   }
 

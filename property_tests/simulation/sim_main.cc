@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cstdio>
+#include <exception>
 #include <fstream>
 #include <map>
 #include <optional>
@@ -199,4 +200,11 @@ int run_main(int argc, char** argv) {
 }  // namespace
 }  // namespace kvrm::simulation
 
-int main(int argc, char** argv) { return kvrm::simulation::run_main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return kvrm::simulation::run_main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "kvrm_sim: %s\n", error.what());
+    return 3;
+  }
+}

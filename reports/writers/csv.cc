@@ -30,7 +30,9 @@ std::string csv_text(const std::string& text) {
 
 std::string point_field(const std::map<std::string, std::string>& point) {
   std::string text;
-  for (const auto& [axis, value] : point) text += (text.empty() ? "" : ";") + axis + "=" + value;
+  for (const auto& [axis, value] : point) {
+    text += fmt::format("{}{}={}", text.empty() ? "" : ";", axis, value);
+  }
   return csv_text(text);
 }
 

@@ -42,7 +42,7 @@ std::string format_estimate(const std::optional<Estimate>& estimate) {
 std::string format_point(const std::map<std::string, std::string>& point) {
   std::string text;
   for (const auto& [axis, value] : point) {
-    text += (text.empty() ? "" : ", ") + axis + " = " + value;
+    text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", axis, value);
   }
   return text;
 }

@@ -122,7 +122,7 @@ TEST(SweepTable, ColourIsOnlyPaint) {
   std::string painted = render_table(fixture_sweep_result(), true);
   EXPECT_NE(plain, painted);
   for (const char* code : {"\x1b[1;32m", "\x1b[1;31m", "\x1b[0m"}) {
-    for (std::size_t at; (at = painted.find(code)) != std::string::npos;) {
+    for (std::size_t at = 0; (at = painted.find(code)) != std::string::npos;) {
       painted.erase(at, std::string(code).size());
     }
   }
