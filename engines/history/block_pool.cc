@@ -202,6 +202,7 @@ std::string BlockPool::check_invariants(std::span<const std::uint32_t> held) con
 // Sets, not counts: a block in two places keeps every count right.
 std::string BlockPool::check_sets() const {
   std::vector<std::uint32_t> places(blocks());
+  if (blocks() == 0) return "a pool without blocks";
   const std::vector<BlockIndex> free = free_list_->list();
   if (free.size() != free_list_->count()) return "the free list's count is not its size";
   for (const BlockIndex block : free) {

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <ranges>
 #include <vector>
 
 #include "harness/base/prng.h"
@@ -18,8 +17,8 @@ struct Inserted {
 };
 
 SlotIndex newest(const std::vector<Inserted>& list, std::uint64_t key, std::uint32_t tokens) {
-  for (const Inserted& entry : std::views::reverse(list)) {
-    if (entry.key == key && entry.tokens >= tokens) return entry.slot;
+  for (auto entry = list.rbegin(); entry != list.rend(); ++entry) {
+    if (entry->key == key && entry->tokens >= tokens) return entry->slot;
   }
   return PrefixIndex::kNone;
 }
