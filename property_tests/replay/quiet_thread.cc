@@ -20,13 +20,6 @@ thread_local Counts* watching = nullptr;
 // Read by the kernel at each system call of a thread that has switched the dispatch on.
 thread_local volatile char selector = SYSCALL_DISPATCH_FILTER_ALLOW;
 
-void count_allocation() {
-  if (watching != nullptr) ++watching->allocations;
-}
-void count_lock() {
-  if (watching != nullptr) ++watching->locks;
-}
-
 // The call was not made: it is counted, made here, and its result given to whoever made it.
 void on_system_call(int, siginfo_t* info, void* context) {
   selector = SYSCALL_DISPATCH_FILTER_ALLOW;
@@ -110,6 +103,19 @@ LookAway::~LookAway() {
 }  // namespace kvrm::quiet
 
 #ifndef KVRM_SANITIZED
+
+namespace kvrm::quiet {
+namespace {
+
+void count_allocation() {
+  if (watching != nullptr) ++watching->allocations;
+}
+void count_lock() {
+  if (watching != nullptr) ++watching->locks;
+}
+
+}  // namespace
+}  // namespace kvrm::quiet
 
 // The C library's own entry points under other names: what dlsym() gives may allocate on its way.
 extern "C" {
