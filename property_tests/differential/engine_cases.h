@@ -17,6 +17,14 @@
 
 namespace kvrm {
 
+// Whether padding bytes of arguments are zero (OpList: g++) or anything (clang 14): only then is a
+// launch signature the same in two constructions.
+#if __has_builtin(__builtin_clear_padding)
+inline constexpr bool kClearsPadding = true;
+#else
+inline constexpr bool kClearsPadding = false;
+#endif
+
 struct EngineCase {
   ModelSpec model;
   Budget budget;
