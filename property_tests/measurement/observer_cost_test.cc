@@ -6,21 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "harness/driver/counting_clock.h"
 #include "harness/driver/fake_engine.h"
 
 namespace kvrm {
 namespace {
-
-class CountingClock final : public Clock {
- public:
-  std::uint64_t readings() const { return readings_; }
-
- private:
-  Nanoseconds do_now() const override { return static_cast<Nanoseconds>(++readings_); }
-  void do_sleep_until(Nanoseconds) override {}
-
-  mutable std::uint64_t readings_ = 0;
-};
 
 struct Cost {
   std::uint64_t readings = 0;

@@ -8,6 +8,7 @@
 
 #include "engines/decoder/decoder_model.h"
 #include "engines/kvrm/kvrm_engine.h"
+#include "harness/driver/counting_clock.h"
 #include "harness/driver/drive.h"
 #include "harness/trace/allocation_count.h"
 #include "harness/trace/trace_range.h"
@@ -185,17 +186,6 @@ TEST_F(Ranges, AReplayedLogHasTheStepsOfItsRunWithoutTheirPlans) {
   }
   EXPECT_EQ(sink.lines(), expected);
 }
-
-class CountingClock final : public Clock {
- public:
-  std::uint64_t readings() const { return readings_; }
-
- private:
-  Nanoseconds do_now() const override { return static_cast<Nanoseconds>(++readings_); }
-  void do_sleep_until(Nanoseconds) override {}
-
-  mutable std::uint64_t readings_ = 0;
-};
 
 struct Cost {
   std::uint64_t readings = 0;
