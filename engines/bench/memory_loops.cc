@@ -22,7 +22,13 @@ std::uint64_t read_span(const std::byte* first, std::size_t bytes) {
   const auto* words = reinterpret_cast<const std::uint64_t*>(first);
   const std::size_t count = bytes / sizeof(std::uint64_t);
   Vector a = hn::Zero(d);
-  Vector b = a, c = a, e = a, f = a, g = a, h = a, i = a;
+  Vector b = a;
+  Vector c = a;
+  Vector e = a;
+  Vector f = a;
+  Vector g = a;
+  Vector h = a;
+  Vector i = a;
   for (std::size_t at = 0; at < count; at += 8 * kLanes) {
     a = hn::Add(a, hn::LoadU(d, words + at));
     b = hn::Add(b, hn::LoadU(d, words + at + kLanes));
