@@ -24,6 +24,7 @@ Status AttentionStep::build() {
     if (design_.copy_tile && op.kernel == kernels.attention) {
       if (const Status status = copy_tiles(op); !status) return status;
     }
+    if (design_.copy_tile && op.kernel == kernels.attention_merge) merge_chunks(op);
     whole_.push_back(op);
     if (op.kernel != kernels.content && op.kernel != kernels.append_kv &&
         op.kernel != kernels.digest) {
@@ -53,6 +54,14 @@ Status AttentionStep::copy_tiles(Op& op) {
   tile_ops_.add(&tile_copy_kernel(), args, chunks);
   op = tile_ops_.ops().back();
   return {};
+}
+
+// Tiles are copied chunk by chunk, so each chunk has a partial.
+void AttentionStep::merge_chunks(Op& op) {
+  AttentionMergeArgs args = *static_cast<const AttentionMergeArgs*>(op.args);
+  args.wanted_items = 0;
+  tile_ops_.add(op.kernel, args, op.items);
+  op = tile_ops_.ops().back();
 }
 
 std::uint64_t AttentionStep::bytes() const {

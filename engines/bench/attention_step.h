@@ -38,6 +38,7 @@ class AttentionStep {
       : ground_(ground), design_(design), rows_(std::move(rows)) {}
   Status build();
   Status copy_tiles(Op& op);
+  void merge_chunks(Op& op);
 
   DecodeGround ground_;
   AttentionDesign design_;

@@ -36,6 +36,7 @@ struct StepShape {
   std::uint32_t output_rows = 0;
   std::uint32_t chunks = 0;          // attention chunks covered, at least those of the longest row
   std::uint32_t compute_length = 0;  // AttentionArgs::compute_length
+  bool one_history = false;          // all rows are positions of one history; not with the former
 };
 
 // Results by output row (row first_output_row is entry 0).
@@ -140,6 +141,7 @@ class Decoder {
   std::size_t partial_floats_ = 0;
   std::uint32_t max_rows_ = 0;
   std::uint32_t max_output_rows_ = 0;
+  std::uint32_t wanted_items_ = 0;  // AttentionArgs::wanted_items
   DecoderOutput output_;
 };
 

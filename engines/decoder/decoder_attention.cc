@@ -7,6 +7,19 @@
 
 namespace kvrm {
 
+namespace {
+
+// Enough items for several workers are worth more than rows that share their reads.
+constexpr std::uint32_t kLeastItems = 16;
+
+std::uint32_t rows_per_item(const ModelShape& model, const StepShape& shape, std::uint32_t rows) {
+  if (!shape.one_history) return 1;
+  return std::clamp(rows / kLeastItems, 1U,
+                    attention_rows_per_item(model.query_heads, model.head_dim));
+}
+
+}  // namespace
+
 // Keys of the first row at `key`, its values right behind them.
 void Decoder::append_kv_write(OpList& ops, Rows range, const RowArrays& rows, const LayerKv& kv,
                               const float* key, std::uint32_t row_stride) const {
@@ -42,6 +55,7 @@ void Decoder::append_attention(OpList& ops, const StepShape& shape, const RowArr
   fold.compute_length = shape.compute_length;
   fold.scale = 1.0F / std::sqrt(static_cast<float>(model.head_dim));
   fold.query_stride = call.query_stride;
+  fold.wanted_items = wanted_items_;
   fold.partial = activations_.partial;
   AttentionMergeArgs merge;
   merge.chunks = shape.chunks;
@@ -49,6 +63,7 @@ void Decoder::append_attention(OpList& ops, const StepShape& shape, const RowArr
   merge.head_dim = model.head_dim;
   merge.chunk_tokens = model.chunk_tokens();
   merge.output_stride = call.output_stride;
+  merge.wanted_items = wanted_items_;
   merge.partial = activations_.partial;
   for (std::uint32_t done = 0; done < call.rows.count; done += group) {
     const std::uint32_t first = call.rows.first + done;
@@ -58,7 +73,8 @@ void Decoder::append_attention(OpList& ops, const StepShape& shape, const RowArr
     fold.history = rows.history + first;
     fold.far = rows.far + first;
     merge.output = call.output + std::size_t{done} * call.output_stride;
-    ops.add(kernels_.attention, fold, fold.rows * fold.chunks);
+    fold.rows_per_item = rows_per_item(model, shape, fold.rows);
+    ops.add(kernels_.attention, fold, attention_items(fold));
     ops.add(kernels_.attention_merge, merge, merge.rows);
   }
 }

@@ -49,6 +49,7 @@ RowResult Prefill::run(const Chunk& chunk, std::span<const LayerKv> layers) {
   for (std::uint32_t done = 0; done < chunk.count; done += max_rows_) {
     StepShape shape;
     shape.rows = std::min(max_rows_, chunk.count - done);
+    shape.one_history = true;
     shape.first_output_row = shape.rows - 1;
     shape.output_rows = chunk.last && done + shape.rows == chunk.count ? 1 : 0;
     const RowView longest = view_of(chunk, chunk.first + done + shape.rows - 1);

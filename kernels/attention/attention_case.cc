@@ -20,6 +20,19 @@ namespace {
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::size_t kAlignment = 64;
 
+// Whose KV each history holds: a row of its own, or the longest one of all rows.
+std::vector<const TestRow*> rows_of_histories(const TestBatch& batch,
+                                              const TestPlacement& placement) {
+  std::vector<const TestRow*> rows;
+  for (const TestRow& row : batch.rows) rows.push_back(&row);
+  if (batch.one_history) {
+    const auto shorter = [](const TestRow* a, const TestRow* b) { return a->length < b->length; };
+    return {*std::max_element(rows.begin(), rows.end(), shorter)};
+  }
+  if (placement.reverse_histories) std::reverse(rows.begin(), rows.end());
+  return rows;
+}
+
 // Physical blocks of every history, in order, and the whole pool.
 struct Pool {
   KvLayout layout;
@@ -51,14 +64,14 @@ Pool make_pool(const TestBatch& batch, const TestPlacement& placement) {
   const std::uint32_t covered = std::max(batch.longest(), placement.compute_length);
   const auto per_history =
       static_cast<std::uint32_t>(divide_up(std::max(1U, covered), placement.block_tokens));
-  const auto histories = static_cast<std::uint32_t>(batch.rows.size());
+  const std::vector<const TestRow*> rows = rows_of_histories(batch, placement);
+  const auto histories = static_cast<std::uint32_t>(rows.size());
   const std::vector<std::uint32_t> order = physical_order(placement, histories * per_history);
   pool.bytes.assign(order.size() * pool.layout.block_bytes(), std::byte{0xff});  // NaN in any type
   for (std::uint32_t history = 0; history < histories; ++history) {
-    const std::uint32_t row = placement.reverse_histories ? histories - 1 - history : history;
     pool.blocks.emplace_back(order.begin() + history * per_history,
                              order.begin() + (history + 1) * per_history);
-    write_history(batch, pool.layout, batch.rows[row], pool.bytes.data(), pool.blocks.back());
+    write_history(batch, pool.layout, *rows[history], pool.bytes.data(), pool.blocks.back());
   }
   return pool;
 }
@@ -117,6 +130,7 @@ void add_biases(std::size_t history, const TestRow& row, Tables& tables) {
 
 Tables make_tables(const TestBatch& batch, const TestPlacement& placement, const Pool& pool) {
   Tables tables;
+  const std::vector<const TestRow*> rows = rows_of_histories(batch, placement);
   const std::size_t histories = pool.blocks.size();
   tables.table_stride = static_cast<std::uint32_t>(pool.blocks.front().size());
   tables.chunk_stride = static_cast<std::uint32_t>(
@@ -127,9 +141,8 @@ Tables make_tables(const TestBatch& batch, const TestPlacement& placement, const
   for (const TestRow& row : batch.rows) tables.bias_stride += row.far.entries;
   tables.far_bias.assign(histories * tables.bias_stride, kNan);
   for (std::size_t history = 0; history < histories; ++history) {
-    const std::size_t row = placement.reverse_histories ? histories - 1 - history : history;
-    add_history(batch, pool, history, batch.rows[row], tables);
-    add_biases(history, batch.rows[row], tables);
+    add_history(batch, pool, history, *rows[history], tables);
+    add_biases(history, *rows[history], tables);
   }
   return tables;
 }
@@ -169,6 +182,8 @@ AttentionArgs fold_args(const TestBatch& batch, const TestPlacement& placement) 
   args.query_heads = batch.query_heads;
   args.tile_tokens = batch.tile_tokens;
   args.split_tiles = batch.split_tiles;
+  args.rows_per_item = placement.rows_per_item;
+  args.wanted_items = placement.wanted_items;
   args.compute_length = placement.compute_length;
   args.chunks = placement.extra_chunks + static_cast<std::uint32_t>(divide_up(
                                              std::max(batch.longest(), placement.compute_length),
@@ -186,6 +201,7 @@ AttentionMergeArgs merge_args(const TestBatch& batch, const AttentionArgs& fold)
   merge.head_dim = batch.head_dim;
   merge.chunk_tokens = batch.tile_tokens * batch.split_tiles;
   merge.output_stride = fold.query_stride;
+  merge.wanted_items = fold.wanted_items;
   merge.length = fold.length;
   merge.partial = fold.partial;
   return merge;
@@ -261,7 +277,8 @@ std::vector<float> run_attention(const AttentionKernels& kernels, const TestBatc
   for (const TestRow& row : batch.rows) {
     length.push_back(row.length);
     far.push_back(row.far);
-    history.push_back(static_cast<std::uint32_t>(batch.rows.size() - length.size()));
+    history.push_back(
+        batch.one_history ? 0 : static_cast<std::uint32_t>(batch.rows.size() - length.size()));
   }
   AttentionArgs args = fold_args(batch, placement);
   args.layout = pool.layout;
@@ -269,13 +286,13 @@ std::vector<float> run_attention(const AttentionKernels& kernels, const TestBatc
   args.query = query.data();
   args.length = length.data();
   args.far = placement.pass_far ? far.data() : nullptr;
-  args.history = placement.reverse_histories ? history.data() : nullptr;
+  args.history = placement.reverse_histories || batch.one_history ? history.data() : nullptr;
   std::vector<float> partial(
       std::size_t{args.rows} * args.chunks * batch.query_heads * partial_stride(batch.head_dim),
       kNan);
   partial.reserve(1);  // an address even where no row has a chunk, as a device's memory has one
   args.partial = partial.data();
-  run_items(kernels.attention, &args, args.rows * args.chunks);
+  run_items(kernels.attention, &args, attention_items(args));
   AttentionMergeArgs merge = merge_args(batch, args);
   std::vector<float> output(query.size(), kNan);
   merge.output = output.data();
@@ -288,6 +305,9 @@ std::vector<AttentionTarget> attention_targets() {
   if (cpu_runs_sse4()) targets.push_back({"sse4", &N_SSE4::attention_kernels()});
   if (cpu_runs_avx2()) targets.push_back({"avx2", &N_AVX2::attention_kernels()});
   if (cpu_runs_avx512()) targets.push_back({"avx512", &N_AVX3::attention_kernels()});
+  if (cpu_runs_avx512_bf16()) {
+    targets.push_back({"avx512_bf16", &N_AVX3::attention_bf16_kernels()});
+  }
   return targets;
 }
 

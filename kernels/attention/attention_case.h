@@ -38,6 +38,7 @@ struct TestBatch {
   std::uint32_t split_tiles = 4;
   float query_factor = 1;  // sharpens the softmax
   std::vector<TestRow> rows;
+  bool one_history = false;  // of which all rows are positions: their content keys are one
 
   std::uint32_t longest() const;
 };
@@ -50,9 +51,11 @@ struct TestPlacement {
   std::uint32_t extra_chunks = 0;    // launched beyond the longest history
   std::uint32_t compute_length = 0;  // contiguous only
   std::uint32_t prefetch_runs = 0;
-  bool reverse_histories = false;  // row r reads the tables of another row
-  bool pass_far = true;            // false: AttentionArgs::far is null
-  std::uint64_t seed = 1;          // of the physical order of blocks
+  std::uint32_t wanted_items = 0;
+  std::uint32_t rows_per_item = 1;  // above 1 with one_history only
+  bool reverse_histories = false;   // row r reads the tables of another row
+  bool pass_far = true;             // false: AttentionArgs::far is null
+  std::uint64_t seed = 1;           // of the physical order of blocks
 };
 
 float query_element(const TestBatch& batch, const TestRow& row, std::uint32_t head,

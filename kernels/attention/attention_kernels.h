@@ -23,6 +23,8 @@ const AttentionKernels& attention_kernels();
 }  // namespace N_AVX2
 namespace N_AVX3 {
 const AttentionKernels& attention_kernels();
+// The same with the CPU's dot products of bf16 where KV is bf16 (cpu_runs_avx512_bf16()).
+const AttentionKernels& attention_bf16_kernels();
 }  // namespace N_AVX3
 
 }  // namespace kvrm

@@ -94,17 +94,16 @@ State fold_positions(const AttentionArgs& args, const Head& head, Cursor& cursor
   return state;
 }
 
-// Folds all heads of an item, into partials [query_heads, partial_stride(head_dim)].
+// Folds all heads of a row's chunk, into partials [query_heads, partial_stride(head_dim)].
 template <class Cursor>
-void fold_heads(const AttentionArgs& args, const RowPositions& positions, std::uint32_t item,
-                float* partial) {
-  const std::uint32_t row = item % args.rows;
+void fold_heads(const AttentionArgs& args, const RowPositions& positions, std::uint32_t row,
+                std::uint32_t chunk, float* partial) {
   const std::uint32_t history = args.history == nullptr ? row : args.history[row];
   for (std::uint32_t h = 0; h < args.query_heads; ++h) {
     Head head;
     head.query = args.query + std::size_t{row} * args.query_stride + h * args.layout.head_dim;
     head.kv_head = h / (args.query_heads / args.layout.kv_heads);
-    Cursor cursor(args.source, args.layout.block_bytes(), history, item / args.rows);
+    Cursor cursor(args.source, args.layout.block_bytes(), history, chunk);
     const State state = fold_positions(args, head, cursor, positions, partial);
     partial[args.layout.head_dim] = state.maximum;
     partial[args.layout.head_dim + 1] = state.sum;
@@ -113,14 +112,13 @@ void fold_heads(const AttentionArgs& args, const RowPositions& positions, std::u
 }
 
 template <class Cursor>
-void fold_chunk(const AttentionArgs& args, std::uint32_t item, std::span<std::byte> scratch) {
-  const std::uint32_t row = item % args.rows;
-  const std::uint32_t chunk = item / args.rows;
+void fold_chunk(const AttentionArgs& args, std::uint32_t row, std::uint32_t chunk,
+                std::span<std::byte> scratch) {
   const std::size_t floats = std::size_t{args.query_heads} * partial_stride(args.layout.head_dim);
   const RowPositions positions = chunk_positions(args, row, chunk);
   if (positions.first < positions.last) {
     float* partial = args.partial + (std::size_t{row} * args.chunks + chunk) * floats;
-    fold_heads<Cursor>(args, positions, item, partial);
+    fold_heads<Cursor>(args, positions, row, chunk, partial);
   }
   // Wholly masked tiles: computed as `static` `full` must, and dropped.
   RowPositions masked;
@@ -130,7 +128,17 @@ void fold_chunk(const AttentionArgs& args, std::uint32_t item, std::span<std::by
       std::min(positions.first + args.tile_tokens * args.split_tiles, args.compute_length);
   if (masked.first >= masked.last) return;
   KVRM_CHECK_LE(floats * sizeof(float), scratch.size());
-  fold_heads<Cursor>(args, masked, item, reinterpret_cast<float*>(scratch.data()));
+  fold_heads<Cursor>(args, masked, row, chunk, reinterpret_cast<float*>(scratch.data()));
+}
+
+template <class Cursor>
+void fold_item(const AttentionArgs& args, std::uint32_t item, std::span<std::byte> scratch) {
+  const ItemRows rows = item_rows(args, item);
+  for (std::uint32_t row = rows.first; row < rows.last; ++row) {
+    for (std::uint32_t chunk = rows.first_chunk; chunk < rows.last_chunk; ++chunk) {
+      fold_chunk<Cursor>(args, row, chunk, scratch);
+    }
+  }
 }
 
 void attention(const void* raw_args, std::uint32_t item, WorkerContext& worker) {
@@ -138,11 +146,11 @@ void attention(const void* raw_args, std::uint32_t item, WorkerContext& worker) 
   KVRM_CHECK_LE(args.tile_tokens, kMaxTileTokens);
   switch (args.source.addressing) {
     case KvAddressing::contiguous:
-      return fold_chunk<ContiguousCursor>(args, item, worker.scratch);
+      return fold_item<ContiguousCursor>(args, item, worker.scratch);
     case KvAddressing::table:
-      return fold_chunk<TableCursor>(args, item, worker.scratch);
+      return fold_item<TableCursor>(args, item, worker.scratch);
     case KvAddressing::groups:
-      return fold_chunk<GroupCursor>(args, item, worker.scratch);
+      return fold_item<GroupCursor>(args, item, worker.scratch);
   }
 }
 

@@ -1,5 +1,6 @@
-// Which positions of its history a row's query folds in one chunk, by the row's length and its
-// FarSpan: the one reading of those two for all targets. It knows no blocks and no bytes.
+// Which rows and chunk an item is, and which positions of its history a row's query folds in a
+// chunk, by the row's length and its FarSpan: the one reading of those for all targets. It knows no
+// blocks and no bytes.
 #pragma once
 
 #include <algorithm>
@@ -8,9 +9,39 @@
 
 #include "harness/base/check.h"
 #include "harness/base/mutation.h"
+#include "harness/base/units.h"
 #include "kernels/attention/attention.h"
 
 namespace kvrm {
+
+// Rows [first, last), and of the item's chunks [first_chunk, last_chunk) those that the longest of
+// them reaches.
+struct ItemRows {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  std::uint32_t first_chunk = 0;
+  std::uint32_t last_chunk = 0;
+};
+
+inline ItemRows item_rows(const AttentionArgs& args, std::uint32_t item) {
+  const std::uint32_t groups = attention_row_groups(args);
+  const std::uint32_t chunk_tokens = args.tile_tokens * args.split_tiles;
+  ItemRows rows;
+  rows.first = item % groups * args.rows_per_item;
+  rows.last = std::min(args.rows, rows.first + args.rows_per_item);
+  rows.first_chunk = rows.last_chunk = item / groups;
+  const std::uint32_t length = *std::max_element(args.length + rows.first, args.length + rows.last);
+  const auto reached =
+      static_cast<std::uint32_t>(divide_up(std::max(length, args.compute_length), chunk_tokens));
+  if (rows.first_chunk >= reached) return rows;
+  const std::uint32_t merged = merged_chunks(args, chunk_tokens);
+  if (rows.first_chunk == 0) {
+    rows.last_chunk = std::min(merged, reached);
+  } else if (rows.first_chunk >= merged) {
+    rows.last_chunk = rows.first_chunk + 1;
+  }
+  return rows;
+}
 
 // Positions [first, last) but those of the gap. A tile that starts before the gap ends at it; the
 // gap ends where a tile and a block start.

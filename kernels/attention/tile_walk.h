@@ -22,9 +22,9 @@ inline constexpr std::uint32_t kMaxTileGroups = kMaxTileTokens / kSmallBlockToke
 // has positions.
 struct TileView {
   std::uint32_t kv_head = 0;
-  std::uint32_t positions = 0;                          // 1 .. tile_tokens
-  std::array<const std::byte*, kMaxTileGroups> keys;    // of each lane_tokens() positions
-  std::array<const std::byte*, kMaxTileGroups> values;  // of each lane_tokens() positions
+  std::uint32_t positions = 0;                            // 1 .. tile_tokens
+  std::array<const std::byte*, kMaxTileGroups> keys{};    // of each lane_tokens() positions
+  std::array<const std::byte*, kMaxTileGroups> values{};  // of each lane_tokens() positions
   std::uint32_t bias_first = 0;  // positions [bias_first, bias_last) of the tile have a bias
   std::uint32_t bias_last = 0;
   const float* bias = nullptr;  // of bias_first and on
@@ -49,6 +49,7 @@ class TileWalk {
 
   bool done() const { return position_ >= positions_.last; }
   const TileView& tile() const { return tile_; }
+  std::uint32_t position() const { return position_; }  // of the tile's first
 
   void advance() {
     position_ += tile_.positions;

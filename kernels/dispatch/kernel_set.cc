@@ -24,10 +24,12 @@ struct Target {
 
 bool always() { return true; }
 
-// Best first.
+// Best first, as measured (docs/performance.md).
 constexpr std::array kTargets = {
     Target{"avx512", cpu_runs_avx512, N_AVX3::attention_kernels, N_AVX3::append_kv_kernel,
            N_AVX3::rowwise_kernels, linear_onednn},
+    Target{"avx512_bf16", cpu_runs_avx512_bf16, N_AVX3::attention_bf16_kernels,
+           N_AVX3::append_kv_kernel, N_AVX3::rowwise_kernels, linear_onednn},
     Target{"avx2", cpu_runs_avx2, N_AVX2::attention_kernels, N_AVX2::append_kv_kernel,
            N_AVX2::rowwise_kernels, linear_onednn},
     Target{"sse4", cpu_runs_sse4, N_SSE4::attention_kernels, N_SSE4::append_kv_kernel,

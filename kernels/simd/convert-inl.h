@@ -46,6 +46,15 @@ hn::Vec<D> to_floats(D d, hn::Vec<hn::Rebind<hwy::float16_t, D>> loaded) {
   return hn::PromoteTo(d, loaded);
 }
 
+// Pairs of bf16, the even one in the lower half of its lane, as two vectors.
+template <class D>
+HWY_INLINE void widen_pairs(D d, hn::Vec<hn::RebindToUnsigned<D>> pairs, hn::Vec<D>& even,
+                            hn::Vec<D>& odd) {
+  const hn::RebindToUnsigned<D> du;
+  even = hn::BitCast(d, hn::ShiftLeft<16>(pairs));
+  odd = hn::BitCast(d, hn::And(pairs, hn::Set(du, 0xffff0000U)));
+}
+
 // The upper halves of the lanes are the rounded values (Highway's own DemoteTo truncates).
 template <class V>
 auto round_to_bf16(V value) {

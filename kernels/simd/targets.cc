@@ -21,5 +21,6 @@ bool runs(std::int64_t target) {
 bool cpu_runs_sse4() { return runs(HWY_SSE4); }
 bool cpu_runs_avx2() { return runs(HWY_AVX2); }
 bool cpu_runs_avx512() { return runs(HWY_AVX3); }
+bool cpu_runs_avx512_bf16() { return cpu_runs_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
 }  // namespace kvrm

@@ -163,7 +163,7 @@ TEST(EngineIdentity, AllEnginesGiveTheSameBitsOnRandomMixedBatches) {
 
 TEST(EngineIdentity, HoldsForEveryKernelTargetAndTheForcedOneRan) {
   const Registry registry = make_registry();
-  for (const std::string target : {"reference", "sse4", "avx2", "avx512"}) {
+  for (const std::string target : {"reference", "sse4", "avx2", "avx512", "avx512_bf16"}) {
     const Result<std::unique_ptr<Device>> device =
         registry.backends.front().make({.kernels = target});
     if (!device) {
