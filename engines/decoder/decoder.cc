@@ -40,6 +40,18 @@ std::uint32_t qkv_width(const ModelShape& shape) {
   return (shape.query_heads + 2 * shape.kv_heads) * shape.head_dim;
 }
 
+// Of the widest input of a product.
+std::size_t prepared_row_bytes(const DecoderModel& model) {
+  std::size_t bytes = model.packed_classifier().prepared_row_bytes();
+  for (const PackedLayer& layer : model.packed_layers()) {
+    for (const PackedLinear* product :
+         {&layer.query_key_value, &layer.output, &layer.gate_up, &layer.down}) {
+      bytes = std::max<std::size_t>(bytes, product->prepared_row_bytes());
+    }
+  }
+  return bytes;
+}
+
 }  // namespace
 
 RowResult row_result(const DecoderOutput& output, std::uint32_t row, SlotIndex slot) {
@@ -88,6 +100,7 @@ std::size_t Decoder::place_activations(std::byte* memory, std::uint32_t max_rows
     a.attention = carver.take<float>(rows * attention_width(shape));
     a.delta = carver.take<float>(rows * shape.model_dim);
     a.gate_up = carver.take<float>(rows * 2 * shape.hidden_dim);
+    a.prepared = carver.take<std::byte>(rows * prepared_row_bytes(*model_));
     a.values = carver.take<float>(output_rows * shape.vocabulary);
     a.token = carver.take<TokenId>(output_rows);
   } else {
@@ -204,8 +217,7 @@ void Decoder::append_logits(OpList& ops, Rows range, const RowArrays& rows) cons
   linear.rows = range.count;
   linear.x_stride = model.model_dim;
   linear.y_stride = output_.value_stride;
-  ops.add(kernels_.linear, linear,
-          linear_row_tiles(range.count) * model_->packed_classifier().panels());
+  append_product(ops, linear);
   ArgmaxArgs argmax;
   argmax.logits = a.values;
   argmax.vocabulary = model.vocabulary;
@@ -239,7 +251,20 @@ void Decoder::append_linear(OpList& ops, Rows range, const PackedLinear& weights
   args.rows = range.count;
   args.x_stride = x_stride;
   args.y_stride = weights.outputs();
-  ops.add(kernels_.linear, args, linear_row_tiles(range.count) * weights.panels());
+  append_product(ops, args);
+}
+
+void Decoder::append_product(OpList& ops, LinearArgs args) const {
+  if (args.weights->prepared_row_bytes() != 0) {
+    LinearInputArgs input;
+    input.weights = args.weights;
+    input.x = args.x;
+    input.prepared = activations_.prepared;
+    input.x_stride = args.x_stride;
+    ops.add(kernels_.linear_input, input, args.rows);
+    args.prepared = activations_.prepared;
+  }
+  ops.add(kernels_.linear, args, linear_row_tiles(args.rows) * args.weights->panels());
 }
 
 }  // namespace kvrm

@@ -16,6 +16,7 @@
 #include "harness/device/device.h"
 #include "kernels/attention/attention.h"
 #include "kernels/dispatch/kernel_set.h"
+#include "kernels/linear/linear.h"
 
 namespace kvrm {
 
@@ -84,16 +85,17 @@ class Decoder {
   // Where activations lie. Every array has a row tile to spare, so that products may start at any
   // row.
   struct Activations {
-    float* hidden = nullptr;     // [rows, model_dim]; decoder, as all to gate_up
-    float* normed = nullptr;     // [rows, model_dim]
-    float* qkv = nullptr;        // [rows, query_heads + 2 * kv_heads, head_dim]
-    float* attention = nullptr;  // [rows, query_heads, head_dim]
-    float* delta = nullptr;      // [rows, model_dim]
-    float* gate_up = nullptr;    // [rows, 2 * hidden_dim]
-    float* query = nullptr;      // [output rows, query_heads, head_dim]; attention_only
-    float* key_value = nullptr;  // [rows, 2 * kv_heads, head_dim]; attention_only
-    float* values = nullptr;     // [output rows, value_stride]
-    float* partial = nullptr;    // [rows of a group, chunks, query_heads, partial_stride]
+    float* hidden = nullptr;        // [rows, model_dim]; decoder, as all to gate_up
+    float* normed = nullptr;        // [rows, model_dim]
+    float* qkv = nullptr;           // [rows, query_heads + 2 * kv_heads, head_dim]
+    float* attention = nullptr;     // [rows, query_heads, head_dim]
+    float* delta = nullptr;         // [rows, model_dim]
+    float* gate_up = nullptr;       // [rows, 2 * hidden_dim]
+    std::byte* prepared = nullptr;  // [rows, the widest prepared_row_bytes()]
+    float* query = nullptr;         // [output rows, query_heads, head_dim]; attention_only
+    float* key_value = nullptr;     // [rows, 2 * kv_heads, head_dim]; attention_only
+    float* values = nullptr;        // [output rows, value_stride]
+    float* partial = nullptr;       // [rows of a group, chunks, query_heads, partial_stride]
     TokenId* token = nullptr;
     std::uint64_t* digest = nullptr;
   };
@@ -119,6 +121,7 @@ class Decoder {
   void append_logits(OpList& ops, Rows range, const RowArrays& rows) const;
   void append_add_norm(OpList& ops, Rows range, const float* delta,
                        std::span<const float> weight) const;
+  void append_product(OpList& ops, LinearArgs args) const;
   void append_linear(OpList& ops, Rows range, const PackedLinear& weights, const float* x,
                      std::uint32_t x_stride, float* y) const;
 

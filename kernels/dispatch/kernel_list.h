@@ -9,14 +9,15 @@
 
 namespace kvrm {
 
-inline constexpr std::size_t kKernels = 16;
+inline constexpr std::size_t kKernels = 17;
 static_assert(sizeof(KernelSet) == sizeof(std::string) + kKernels * sizeof(void*));
 
 inline std::vector<const Kernel*> kernels_of(const KernelSet& set) {
   return {set.attention,   set.attention_merge, set.append_kv,  set.gather_groups,
           set.copy_blocks, set.stage_groups,    set.view_slots, set.far_update,
-          set.linear,      set.embedding,       set.add_norm,   set.rotary,
-          set.swiglu,      set.argmax,          set.content,    set.digest};
+          set.linear,      set.linear_input,    set.embedding,  set.add_norm,
+          set.rotary,      set.swiglu,          set.argmax,     set.content,
+          set.digest};
 }
 
 }  // namespace kvrm

@@ -52,6 +52,7 @@ KernelSet kernels_of(const Target& target) {
   set.view_slots = &view_slots_kernel();
   set.far_update = &far_update_kernel();
   set.linear = &target.linear();
+  set.linear_input = &linear_input_kernel();
   set.embedding = &embedding_kernel();
   set.add_norm = &rowwise.add_norm;
   set.rotary = &rowwise.rotary;

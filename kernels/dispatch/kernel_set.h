@@ -12,7 +12,7 @@
 namespace kvrm {
 
 struct KernelSet {
-  std::string target;                       // "reference", "sse4", "avx2", "avx512"
+  std::string target;                       // "reference", "sse4", "avx2", "avx512", ...
   const Kernel* attention = nullptr;        // AttentionArgs
   const Kernel* attention_merge = nullptr;  // AttentionMergeArgs
   const Kernel* append_kv = nullptr;        // AppendKvArgs
@@ -22,6 +22,7 @@ struct KernelSet {
   const Kernel* view_slots = nullptr;       // ViewSlotsArgs
   const Kernel* far_update = nullptr;       // FarUpdateArgs
   const Kernel* linear = nullptr;           // LinearArgs
+  const Kernel* linear_input = nullptr;     // LinearInputArgs
   const Kernel* embedding = nullptr;        // EmbeddingArgs
   const Kernel* add_norm = nullptr;         // AddNormArgs
   const Kernel* rotary = nullptr;           // RotaryArgs

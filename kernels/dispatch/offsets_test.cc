@@ -127,6 +127,31 @@ Output linear(const KernelSet& kernels, std::uint32_t row) {
   return read(y, row);
 }
 
+// Rows of bf16, prepared and then multiplied.
+Output linear_input(const KernelSet& kernels, std::uint32_t row) {
+  std::vector<float> weights(kWidth * kWidth, 0.5F);
+  const PackedLinear packed(weights, kWidth, kWidth, DType::bf16);
+  const Floats x = rows_up_to(row);
+  const Sparse<std::byte> prepared((std::uint64_t{row} + kRowTile) * packed.prepared_row_bytes());
+  fill(x, row, 13);
+  LinearInputArgs input;
+  input.weights = &packed;
+  input.x = x.data();
+  input.prepared = prepared.data();
+  input.x_stride = kWidth;
+  run_item(kernels.linear_input, input, row);
+  const Floats y = rows_up_to(row);
+  LinearArgs args;
+  args.weights = &packed;
+  args.x = x.data();
+  args.y = y.data();
+  args.rows = row + kRowTile;
+  args.x_stride = args.y_stride = kWidth;
+  args.prepared = prepared.data();
+  run_item(kernels.linear, args, row / kRowTile);
+  return read(y, row);
+}
+
 // Two blocks of keys and values, the second one partly read.
 std::vector<float> two_blocks() {
   RandomStream random(12, "offsets");
@@ -209,13 +234,21 @@ using Case = std::function<Output(const KernelSet&, std::uint32_t)>;
 
 const std::map<std::string, Case>& cases() {
   static const std::map<std::string, Case> all = {
-      {"attention", attention},     {"attention_merge", attention_merge},
-      {"append_kv", append_kv},     {"gather_groups", gather_groups},
-      {"copy_blocks", copy_blocks}, {"stage_groups", stage_groups},
-      {"view_slots", view_slots},   {"linear", linear},
-      {"embedding", embedding},     {"add_norm", add_norm},
-      {"rotary", rotary},           {"swiglu", swiglu},
-      {"argmax", argmax},           {"content", content},
+      {"attention", attention},
+      {"attention_merge", attention_merge},
+      {"append_kv", append_kv},
+      {"gather_groups", gather_groups},
+      {"copy_blocks", copy_blocks},
+      {"stage_groups", stage_groups},
+      {"view_slots", view_slots},
+      {"linear", linear},
+      {"linear_input", linear_input},
+      {"embedding", embedding},
+      {"add_norm", add_norm},
+      {"rotary", rotary},
+      {"swiglu", swiglu},
+      {"argmax", argmax},
+      {"content", content},
       {"digest", digest},
   };
   return all;

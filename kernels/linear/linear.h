@@ -35,11 +35,23 @@ class PackedLinear {
   std::uint32_t outputs() const;
   std::uint32_t panels() const;
   std::uint64_t bytes() const;  // of the packed panels
+  // Of a row of x as the product multiplies it (LinearArgs::prepared); 0: as it lies, in f32.
+  std::uint32_t prepared_row_bytes() const;
   struct State;
   const State& state() const { return *state_; }
 
  private:
   std::unique_ptr<State> state_;
+};
+
+// Rounds rows of x to what the product multiplies, once for all panels: x to prepared, of which
+// whole row tiles are readable. Weights whose prepared_row_bytes() is not 0. One item per row.
+struct LinearInputArgs {
+  const PackedLinear* weights = nullptr;
+  const float* x = nullptr;       // [rows, x_stride]
+  std::byte* prepared = nullptr;  // [row tiles * 16, prepared_row_bytes()]
+  std::uint32_t x_stride = 0;     // floats
+  std::uint32_t reserved = 0;
 };
 
 // One item per (row tile, panel): item = panel * row_tiles + row_tile, row_tiles = ceil(rows /
@@ -51,6 +63,8 @@ struct LinearArgs {
   std::uint32_t rows = 0;
   std::uint32_t x_stride = 0;  // floats; inputs() when dense
   std::uint32_t y_stride = 0;
+  // The same rows from LinearInputArgs; null: each item prepares its own. It changes no result.
+  const std::byte* prepared = nullptr;
 };
 constexpr std::uint32_t linear_row_tiles(std::uint32_t rows) {
   return (rows + kRowTile - 1) / kRowTile;

@@ -6,7 +6,10 @@
 
 namespace kvrm {
 
+// LinearArgs.
 const Kernel& linear_reference();  // plain loops over the unpacked weights
 const Kernel& linear_onednn();     // oneDNN, on the best instruction set that it finds by itself
+
+const Kernel& linear_input_kernel();  // LinearInputArgs, the same for every target
 
 }  // namespace kvrm

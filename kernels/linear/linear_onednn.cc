@@ -27,20 +27,21 @@ ItemScratch divide_scratch(const LinearPanel& panel, std::span<std::byte> scratc
           scratch.data() + primitive_place};
 }
 
-// Makes the x tile as the primitive wants it: dense, and of the weights' values. Dense f32 rows are
-// used where they lie.
-void* prepare_x(const PackedLinear::State& state, const float* x, std::uint32_t x_stride,
-                std::byte* tile) {
-  const std::uint32_t inputs = state.inputs;
-  if (state.dtype == DType::f32 && x_stride == inputs) return const_cast<float*>(x);
-  for (std::uint32_t row = 0; row < kRowTile; ++row, x += x_stride) {
-    if (state.bf16_product) {
-      round_row_to_bf16(x, inputs,
-                        reinterpret_cast<std::uint16_t*>(tile) + std::size_t{row} * inputs);
-    } else if (state.dtype == DType::bf16) {
-      round_row_to_bf16(x, inputs, reinterpret_cast<float*>(tile) + std::size_t{row} * inputs);
+// The x tile as the primitive wants it: dense, and of the weights' values. Dense f32 rows are used
+// where they lie.
+void* prepare_x(const LinearArgs& args, std::size_t first_row, std::byte* tile) {
+  const PackedLinear::State& state = args.weights->state();
+  const std::uint32_t prepared_bytes = args.weights->prepared_row_bytes();
+  if (args.prepared != nullptr) {
+    return const_cast<std::byte*>(args.prepared) + first_row * prepared_bytes;
+  }
+  const float* x = args.x + first_row * args.x_stride;
+  if (!state.rounds_input() && args.x_stride == state.inputs) return const_cast<float*>(x);
+  for (std::uint32_t row = 0; row < kRowTile; ++row, x += args.x_stride) {
+    if (state.rounds_input()) {
+      round_input_row(state, x, tile + std::size_t{row} * prepared_bytes);
     } else {
-      std::memcpy(tile + row * inputs * sizeof(float), x, inputs * sizeof(float));
+      std::memcpy(tile + row * state.inputs * sizeof(float), x, state.inputs * sizeof(float));
     }
   }
   return tile;
@@ -68,7 +69,7 @@ void linear(const void* raw_args, std::uint32_t item, WorkerContext& worker) {
   const LinearPanel& panel = state.panels[item / row_tiles];
   const std::size_t first_row = std::size_t{item % row_tiles} * kRowTile;
   const ItemScratch scratch = divide_scratch(panel, worker.scratch);
-  void* x = prepare_x(state, args.x + first_row * args.x_stride, args.x_stride, scratch.x);
+  void* x = prepare_x(args, first_row, scratch.x);
   multiply(state, panel, x, scratch);
   for (std::uint32_t row = 0; row < kRowTile; ++row) {
     std::memcpy(args.y + (first_row + row) * args.y_stride + panel.first,
@@ -76,10 +77,26 @@ void linear(const void* raw_args, std::uint32_t item, WorkerContext& worker) {
   }
 }
 
+void linear_input(const void* raw_args, std::uint32_t row, WorkerContext& /*worker*/) {
+  const auto& args = *static_cast<const LinearInputArgs*>(raw_args);
+  round_input_row(args.weights->state(), args.x + std::size_t{row} * args.x_stride,
+                  args.prepared + std::size_t{row} * args.weights->prepared_row_bytes());
+}
+
 constexpr Kernel kKernel = {"linear/onednn", linear};
+constexpr Kernel kInputKernel = {"linear_input/common", linear_input};
 
 }  // namespace
 
+void round_input_row(const PackedLinear::State& state, const float* x, std::byte* prepared) {
+  if (state.bf16_product) {
+    round_row_to_bf16(x, state.inputs, reinterpret_cast<std::uint16_t*>(prepared));
+  } else {
+    round_row_to_bf16(x, state.inputs, reinterpret_cast<float*>(prepared));
+  }
+}
+
+const Kernel& linear_input_kernel() { return kInputKernel; }
 const Kernel& linear_onednn() { return kKernel; }
 
 }  // namespace kvrm

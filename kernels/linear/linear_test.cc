@@ -115,6 +115,47 @@ TEST_P(LinearTest, IsNearDoublePrecision) {
   }
 }
 
+// Rows prepared once for all panels are multiplied as each item would have prepared them.
+TEST_P(LinearTest, PreparedRowsGiveTheSameBits) {
+  const auto& [name, kernel, dtype] = GetParam();
+  constexpr std::uint32_t kOutputs = 300;
+  constexpr std::uint32_t kInputs = 100;
+  const std::vector<float> w = random_floats(std::size_t{kOutputs} * kInputs, dtype, 8);
+  const PackedLinear weights(w, kOutputs, kInputs, dtype);
+  if (weights.prepared_row_bytes() == 0) {
+    EXPECT_EQ(dtype, DType::f32);
+    return;
+  }
+  const std::vector<float> x = random_floats(std::size_t{kMaxRows} * kInputs, DType::f32, 9);
+  const std::vector<float> expected = multiply(*kernel, weights, x, kMaxRows);
+  const std::size_t capacity = std::size_t{linear_row_tiles(kMaxRows)} * kRowTile;
+  std::vector<std::byte> prepared(capacity * weights.prepared_row_bytes(), std::byte{0xff});
+  LinearInputArgs input;
+  input.weights = &weights;
+  input.x = x.data();
+  input.prepared = prepared.data();
+  input.x_stride = kInputs;
+  WorkerContext worker;
+  for (std::uint32_t row = 0; row < kMaxRows; ++row) {
+    linear_input_kernel().host(&input, row, worker);
+  }
+  std::vector<float> y(capacity * kOutputs);
+  std::vector<float> spoiled = x;  // which only the reference looks at
+  if (kernel != &linear_reference()) std::fill(spoiled.begin(), spoiled.end(), 7.0F);
+  spoiled.resize(capacity * kInputs);
+  LinearArgs args;
+  args.weights = &weights;
+  args.x = spoiled.data();
+  args.y = y.data();
+  args.rows = kMaxRows;
+  args.x_stride = kInputs;
+  args.y_stride = kOutputs;
+  args.prepared = prepared.data();
+  run_items(*kernel, args);
+  y.resize(expected.size());
+  EXPECT_EQ(y, expected);
+}
+
 // Every M, every position: the row alone gives the same bits.
 TEST_P(LinearTest, RowsAreInvariant) {
   const auto& [name, kernel, dtype] = GetParam();

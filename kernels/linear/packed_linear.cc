@@ -1,6 +1,8 @@
 #include <omp.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 
 #include "harness/base/check.h"
@@ -12,16 +14,20 @@ namespace {
 
 using Memory = dnnl::memory;
 
+constexpr std::size_t kCacheLine = 64;
 constexpr std::uint32_t kPanelAlign = 64;  // columns of a packed panel in oneDNN's own blocking
 constexpr std::uint32_t kMinPanelWidth = 128;
 constexpr std::uint32_t kMaxPanelWidth = 1024;
-constexpr std::uint32_t kWantedPanels = 16;  // enough for workers to share one product evenly
+constexpr std::uint32_t kWantedPanels = 16;       // enough for workers to share one product evenly
+constexpr std::size_t kPanelBytes = 1024 * kKiB;  // stays in a core's own cache, with rows of x
 
-// Depends on the outputs only, so that a matrix is always cut in the same places.
-std::uint32_t panel_width(std::uint32_t outputs) {
+// Depends on the matrix only, so that it is always cut in the same places.
+std::uint32_t panel_width(std::uint32_t outputs, std::uint32_t inputs, DType dtype) {
   const auto even =
       static_cast<std::uint32_t>(round_up(divide_up(outputs, kWantedPanels), kPanelAlign));
-  return std::clamp(even, kMinPanelWidth, kMaxPanelWidth);
+  const std::size_t fitting = kPanelBytes / (inputs * dtype_bytes(dtype)) / kPanelAlign;
+  const auto widest = static_cast<std::uint32_t>(std::max<std::size_t>(1, fitting) * kPanelAlign);
+  return std::min(std::clamp(even, kMinPanelWidth, kMaxPanelWidth), widest);
 }
 
 using Product = dnnl::matmul::primitive_desc;
@@ -42,6 +48,17 @@ std::optional<Product> make_product(const dnnl::engine& engine, std::uint32_t in
   }
 }
 
+// On huge pages where the machine has them: a product reads all of it once a step.
+PackedBytes allocate_packed(std::size_t bytes) {
+  constexpr std::size_t kHugePage = 2 * kMiB;
+  const std::size_t alignment = bytes < kHugePage ? kCacheLine : kHugePage;
+  const std::size_t taken = round_up(std::max<std::size_t>(bytes, 1), alignment);
+  PackedBytes packed(static_cast<std::byte*>(std::aligned_alloc(alignment, taken)), &std::free);
+  KVRM_CHECK(packed != nullptr);
+  if (alignment == kHugePage) madvise(packed.get(), taken, MADV_HUGEPAGE);
+  return packed;
+}
+
 // Keeps oneDNN's team of OpenMP threads from starting: they would spin on the cores of our workers.
 class OneOpenMpThread {
  public:
@@ -54,14 +71,15 @@ class OneOpenMpThread {
   int threads_before_;
 };
 
-// weights [width, inputs], row-major.
-LinearPanel make_panel(const dnnl::engine& engine, const Product& product, const float* weights) {
+// weights [width, inputs], row-major, into packed.
+LinearPanel make_panel(const dnnl::engine& engine, const Product& product, const float* weights,
+                       std::byte* packed) {
   LinearPanel panel;
   panel.primitive = dnnl::matmul(product);
   panel.x_desc = product.src_desc();
   panel.y_desc = product.dst_desc();
   panel.scratch_desc = product.scratchpad_desc();
-  panel.weights = Memory(product.weights_desc(), engine);
+  panel.weights = Memory(product.weights_desc(), engine, packed);
   const Memory::desc plain(product.weights_desc().dims(), Memory::data_type::f32,
                            Memory::format_tag::ba);
   Memory source(plain, engine, const_cast<float*>(weights));
@@ -86,18 +104,27 @@ PackedLinear::PackedLinear(std::span<const float> weights, std::uint32_t outputs
   state.dtype = dtype;
   state.weights = weights;
   state.engine = dnnl::engine(dnnl::engine::kind::cpu, 0);
-  const std::uint32_t width = panel_width(outputs);
+  const std::uint32_t width = panel_width(outputs, inputs, dtype);
   state.bf16_product =
       dtype == DType::bf16 && make_product(state.engine, inputs, width, Memory::data_type::bf16);
   const auto type = state.bf16_product ? Memory::data_type::bf16 : Memory::data_type::f32;
-  for (std::uint32_t first = 0; first < outputs; first += width) {
-    const std::uint32_t columns = std::min(width, outputs - first);
-    const std::optional<Product> product = make_product(state.engine, inputs, columns, type);
+  const auto product_of = [&](std::uint32_t first) {
+    const auto product = make_product(state.engine, inputs, std::min(width, outputs - first), type);
     KVRM_CHECK(product.has_value());
+    return *product;
+  };
+  std::vector<std::size_t> places = {0};
+  for (std::uint32_t first = 0; first < outputs; first += width) {
+    places.push_back(places.back() +
+                     round_up(product_of(first).weights_desc().get_size(), kCacheLine));
+  }
+  state.packed = allocate_packed(places.back());
+  for (std::uint32_t first = 0; first < outputs; first += width) {
     LinearPanel panel =
-        make_panel(state.engine, *product, weights.data() + std::size_t{first} * inputs);
+        make_panel(state.engine, product_of(first), weights.data() + std::size_t{first} * inputs,
+                   state.packed.get() + places[first / width]);
     panel.first = first;
-    panel.width = columns;
+    panel.width = std::min(width, outputs - first);
     state.panels.push_back(std::move(panel));
   }
 }
@@ -110,6 +137,11 @@ std::uint32_t PackedLinear::inputs() const { return state_->inputs; }
 std::uint32_t PackedLinear::outputs() const { return state_->outputs; }
 std::uint32_t PackedLinear::panels() const {
   return static_cast<std::uint32_t>(state_->panels.size());
+}
+
+std::uint32_t PackedLinear::prepared_row_bytes() const {
+  if (!state_->rounds_input()) return 0;
+  return state_->inputs * (state_->bf16_product ? 2 : 4);
 }
 
 std::uint64_t PackedLinear::bytes() const {
