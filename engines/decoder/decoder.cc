@@ -25,10 +25,6 @@ class Carver {
   std::size_t used_ = 0;
 };
 
-// Attention's items for each worker, where there are several: a last item that one worker runs
-// alone costs at most a share of 1 / kItemsOfWorker.
-constexpr std::uint32_t kItemsOfWorker = 4;
-
 std::size_t partials_of_row(const ModelShape& shape) {  // floats, of the longest history
   return std::size_t{shape.max_chunks()} * shape.query_heads * partial_stride(shape.head_dim);
 }
@@ -74,7 +70,6 @@ Result<Decoder> Decoder::make(const DecoderModel& model, const KernelSet& kernel
   decoder.kernels_ = kernels;
   decoder.max_rows_ = max_rows;
   decoder.max_output_rows_ = max_output_rows;
-  decoder.wanted_items_ = device.info().workers == 1 ? 1 : kItemsOfWorker * device.info().workers;
   decoder.partial_floats_ =
       std::max(row_partials, std::min(partial_bytes / sizeof(float), max_rows * row_partials));
   const std::size_t bytes = decoder.place_activations(nullptr, max_rows, max_output_rows);

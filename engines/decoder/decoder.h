@@ -144,7 +144,6 @@ class Decoder {
   std::size_t partial_floats_ = 0;
   std::uint32_t max_rows_ = 0;
   std::uint32_t max_output_rows_ = 0;
-  std::uint32_t wanted_items_ = 0;  // AttentionArgs::wanted_items
   DecoderOutput output_;
 };
 

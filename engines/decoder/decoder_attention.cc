@@ -9,12 +9,13 @@ namespace kvrm {
 
 namespace {
 
-// Enough items for several workers are worth more than rows that share their reads.
-constexpr std::uint32_t kLeastItems = 16;
+// Enough for several workers to share a launch evenly; the same for any number of them, so that a
+// launch does not depend on it.
+constexpr std::uint32_t kWantedItems = 16;
 
 std::uint32_t rows_per_item(const ModelShape& model, const StepShape& shape, std::uint32_t rows) {
   if (!shape.one_history) return 1;
-  return std::clamp(rows / kLeastItems, 1U,
+  return std::clamp(rows / kWantedItems, 1U,
                     attention_rows_per_item(model.query_heads, model.head_dim));
 }
 
@@ -55,7 +56,7 @@ void Decoder::append_attention(OpList& ops, const StepShape& shape, const RowArr
   fold.compute_length = shape.compute_length;
   fold.scale = 1.0F / std::sqrt(static_cast<float>(model.head_dim));
   fold.query_stride = call.query_stride;
-  fold.wanted_items = wanted_items_;
+  fold.wanted_items = kWantedItems;
   fold.partial = activations_.partial;
   AttentionMergeArgs merge;
   merge.chunks = shape.chunks;
@@ -63,7 +64,7 @@ void Decoder::append_attention(OpList& ops, const StepShape& shape, const RowArr
   merge.head_dim = model.head_dim;
   merge.chunk_tokens = model.chunk_tokens();
   merge.output_stride = call.output_stride;
-  merge.wanted_items = wanted_items_;
+  merge.wanted_items = kWantedItems;
   merge.partial = activations_.partial;
   for (std::uint32_t done = 0; done < call.rows.count; done += group) {
     const std::uint32_t first = call.rows.first + done;

@@ -70,7 +70,7 @@ Section<EngineOptions> options_section() {
       .key({"watermark", "Share of the pool kept free when a request is admitted.",
             Presence::optional, pooled()},
            &EngineOptions::watermark, number(0.0, 0.99))
-      .key({"prefetch", "How far ahead attention prefetches: one tile, or (run) two.",
+      .key({"prefetch", "How far ahead attention prefetches: 32 positions of a head, or (run) 64.",
             Presence::optional, pooled()},
            &EngineOptions::prefetch,
            choice<Prefetch>({{"block", Prefetch::block}, {"run", Prefetch::run}}))

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "kernels/attention/block_cursor.h"
 #include "kernels/attention/prefetch.h"
@@ -198,7 +199,7 @@ class ItemFold {
 
   void finish_chunk(ItemRow& row) const {
     finish_fold(args_, row.state);
-    if (row.has_merged) {
+    if (KVRM_MUTATE(items_forget_earlier_chunks, row.has_merged, false)) {
       const std::size_t stride = row.state.accumulator_stride;
       for (std::size_t head = 0; head < args_.query_heads; ++head) {
         folds_.merge(row.merged + head * stride, row.state.accumulator + head * stride,
@@ -243,7 +244,10 @@ class ItemFold {
       for (const ItemRow& row : rows) {
         if (walk.position() >= row.positions.last) continue;
         const std::uint32_t seen = row.positions.last - walk.position();
-        fold_(row.shape, walk.tile(), std::min(seen, walk.tile().positions), next, row.state);
+        const std::uint32_t positions =
+            KVRM_MUTATE(items_rows_see_whole_tiles, (std::min(seen, walk.tile().positions)),
+                        walk.tile().positions);
+        fold_(row.shape, walk.tile(), positions, next, row.state);
         next = nullptr;
       }
       ahead.advance();

@@ -36,7 +36,8 @@ inline ItemRows item_rows(const AttentionArgs& args, std::uint32_t item) {
   if (rows.first_chunk >= reached) return rows;
   const std::uint32_t merged = merged_chunks(args, chunk_tokens);
   if (rows.first_chunk == 0) {
-    rows.last_chunk = std::min(merged, reached);
+    rows.last_chunk = std::min(
+        merged - KVRM_MUTATE(items_last_merged_chunk_missing, 0U, merged > 1 ? 1U : 0U), reached);
   } else if (rows.first_chunk >= merged) {
     rows.last_chunk = rows.first_chunk + 1;
   }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "harness/base/check.h"
+#include "harness/base/mutation.h"
 #include "harness/base/units.h"
 #include "kernels/linear/linear_detail.h"
 #include "kernels/linear/linear_kernels.h"
@@ -33,7 +34,8 @@ void* prepare_x(const LinearArgs& args, std::size_t first_row, std::byte* tile) 
   const PackedLinear::State& state = args.weights->state();
   const std::uint32_t prepared_bytes = args.weights->prepared_row_bytes();
   if (args.prepared != nullptr) {
-    return const_cast<std::byte*>(args.prepared) + first_row * prepared_bytes;
+    return const_cast<std::byte*>(args.prepared) +
+           KVRM_MUTATE(linear_multiplies_first_tile, first_row, std::size_t{0}) * prepared_bytes;
   }
   const float* x = args.x + first_row * args.x_stride;
   if (!state.rounds_input() && args.x_stride == state.inputs) return const_cast<float*>(x);
