@@ -1,9 +1,6 @@
 #include "engines/bench/chunk_copies.h"
 
 #include <algorithm>
-#include <cstring>
-
-#include "engines/bench/memory_loops.h"
 
 namespace kvrm {
 namespace {
@@ -23,15 +20,13 @@ void copy_item(const void* raw_args, std::uint32_t item, WorkerContext& /*worker
   const std::uint64_t first = item * args.chunks_per_item;
   const std::uint64_t end =
       std::min<std::uint64_t>(first + args.chunks_per_item, list.chunks.size());
+  const ItemCopies copies(args.loop);
   for (std::uint64_t i = first; i < end; ++i) {
-    const std::byte* source = list.source + list.chunks[i] * list.chunk_bytes;
-    std::byte* destination = list.destination + i * list.chunk_bytes;
-    if (args.loop == CopyLoop::memcpy) {
-      std::memcpy(destination, source, list.chunk_bytes);
-    } else {
-      const std::uint32_t next = list.chunks[std::min(i + 1, end - 1)];
-      stream_chunk({source, destination, list.chunk_bytes, list.source + next * list.chunk_bytes});
-    }
+    const std::uint32_t next = list.chunks[std::min(i + 1, end - 1)];
+    copies.add({.source = list.source + list.chunks[i] * list.chunk_bytes,
+                .destination = list.destination + i * list.chunk_bytes,
+                .bytes = list.chunk_bytes,
+                .next = list.source + next * list.chunk_bytes});
   }
 }
 

@@ -1,5 +1,6 @@
 // A list of equal chunks at random places of a source, copied to a destination one after the other:
-// the limit of a transport that moves groups of that size, reached by loops of the bench's own.
+// the limit of a transport that moves groups of that size, reached by the
+// kernels' own loops, each by itself.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,7 @@
 
 #include "harness/base/units.h"
 #include "harness/device/device.h"
+#include "kernels/page/copy_bytes.h"
 
 namespace kvrm {
 
@@ -21,8 +23,6 @@ struct ChunkList {
 
   std::uint64_t bytes() const { return chunks.size() * chunk_bytes; }
 };
-
-enum class CopyLoop : std::uint32_t { memcpy, streaming };
 
 // Copies the whole list on all workers.
 Nanoseconds copy_chunks(Device& device, const ChunkList& list, CopyLoop loop);

@@ -4,7 +4,6 @@
 #define HWY_TARGET_INCLUDE "engines/bench/memory_loops.cc"
 #include <hwy/foreach_target.h>
 //
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "harness/base/check.h"
@@ -44,27 +43,6 @@ std::uint64_t read_span(const std::byte* first, std::size_t bytes) {
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// Stores do not read the lines that they overwrite, and lines are asked for while those before them
-// are copied, also over the end into the next chunk.
-void stream_chunk(const ChunkCopy& copy) {
-  constexpr std::size_t kLine = 64;
-  constexpr std::size_t kAhead = 2048;
-  const hn::CappedTag<std::uint8_t, kLine> d;
-  constexpr std::size_t kVectors =
-      kLine / (HWY_LANES(std::uint8_t) < kLine ? HWY_LANES(std::uint8_t) : kLine);
-  const auto* source = reinterpret_cast<const std::uint8_t*>(copy.source);
-  auto* destination = reinterpret_cast<std::uint8_t*>(copy.destination);
-  for (std::size_t at = 0; at < copy.bytes; at += kLine) {
-    const std::size_t ahead = at + kAhead;
-    hwy::Prefetch(ahead < copy.bytes ? copy.source + ahead : copy.next + (ahead - copy.bytes));
-    for (std::size_t i = 0; i < kVectors; ++i) {
-      const std::size_t place = at + i * hn::Lanes(d);
-      hn::Stream(hn::Load(d, source + place), d, destination + place);
-    }
-  }
-  hwy::FlushStream();
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace kvrm
 HWY_AFTER_NAMESPACE();
@@ -73,16 +51,10 @@ HWY_AFTER_NAMESPACE();
 namespace kvrm {
 
 HWY_EXPORT(read_span);
-HWY_EXPORT(stream_chunk);
 
 std::uint64_t read_span(const std::byte* first, std::size_t bytes) {
   KVRM_CHECK_EQ(bytes % kReadUnit, 0U);
   return HWY_DYNAMIC_DISPATCH(read_span)(first, bytes);
-}
-
-void stream_chunk(const ChunkCopy& copy) {
-  KVRM_CHECK_EQ(copy.bytes % kReadUnit, 0U);
-  HWY_DYNAMIC_DISPATCH(stream_chunk)(copy);
 }
 
 }  // namespace kvrm

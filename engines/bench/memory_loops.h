@@ -12,15 +12,4 @@ inline constexpr std::size_t kReadUnit = 1024;  // bytes are a multiple of it
 // Reads a span in the order of its addresses and folds it into one number.
 std::uint64_t read_span(const std::byte* first, std::size_t bytes);
 
-// Places aligned to 64 bytes.
-struct ChunkCopy {
-  const std::byte* source = nullptr;
-  std::byte* destination = nullptr;
-  std::size_t bytes = 0;
-  const std::byte* next = nullptr;  // where the next chunk will be read; any memory
-};
-
-// Copies with stores that go past the caches, and prefetches across chunks.
-void stream_chunk(const ChunkCopy& copy);
-
 }  // namespace kvrm

@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <span>
-
 #include "harness/base/huge_array.h"
 #include "harness/base/prng.h"
 
@@ -26,19 +24,6 @@ TEST(ReadSpan, ReadsEveryWordOnce) {
   std::uint64_t expected = 0;
   for (std::size_t i = 0; i < words.size(); ++i) expected += words[i];
   EXPECT_EQ(read_span(bytes_of(words), words.bytes()), expected);
-}
-
-TEST(StreamChunk, CopiesTheChunkAndNothingBeside) {
-  const std::size_t words_each = kReadUnit / sizeof(std::uint64_t);
-  HugeArray<std::uint64_t> from = random_words(3 * words_each);
-  HugeArray<std::uint64_t> to(3 * words_each);
-  stream_chunk({.source = bytes_of(from) + kReadUnit,
-                .destination = bytes_of(to) + kReadUnit,
-                .bytes = kReadUnit,
-                .next = bytes_of(from)});
-  for (std::size_t i = 0; i < to.size(); ++i) {
-    EXPECT_EQ(to[i], i / words_each == 1 ? from[i] : 0U) << i;
-  }
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ namespace {
 constexpr std::uint32_t kRows = 16;       // slots whose views are filled
 constexpr std::uint32_t kCopyItems = 16;  // as the engines launch the copying kernels
 constexpr std::uint64_t kBlockBytes = 4 * kKiB;
+constexpr std::uint64_t kTokenBytes = kBlockBytes / 16;
 constexpr std::uint64_t kSeed = 5;
 
 struct TransportShape {
@@ -90,6 +91,7 @@ class TransportGround {
   std::vector<KvGroup> groups_;  // [rows, groups of a row]
   std::vector<StageCopy> stage_copies_;
   std::vector<BlockCopy> block_copies_;
+  std::vector<std::uint32_t> lengths_;  // [rows]
   std::uint32_t count_ = 0;
   OpList gather_;
   OpList stage_;
@@ -133,6 +135,7 @@ void TransportGround::make_lists() {
   std::sort(block_copies_.begin(), block_copies_.end(),
             [](const BlockCopy& a, const BlockCopy& b) { return a.destination < b.destination; });
   count_ = shape_.groups();
+  lengths_.assign(kRows, static_cast<std::uint32_t>(shape_.moved_bytes / kRows / kTokenBytes));
 }
 
 void TransportGround::make_ops(const KernelSet& kernels) {
@@ -143,6 +146,9 @@ void TransportGround::make_ops(const KernelSet& kernels) {
   gather.view_stride = shape_.moved_bytes / kRows;
   gather.groups = groups_.data();
   gather.group_stride = shape_.groups() / kRows;
+  gather.rows = kRows;
+  gather.length = lengths_.data();
+  gather.token_bytes = kTokenBytes;
   gather_.add(kernels.gather_groups, gather, kRows);
   StageGroupsArgs stage;
   stage.block_bytes = kBlockBytes;

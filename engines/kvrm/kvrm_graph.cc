@@ -74,6 +74,9 @@ void append_gather(OpList& ops, const GraphParts& parts, std::uint32_t layer) {
   args.view_stride = parts.plan.view_stride;
   args.groups = parts.descriptor.image().groups;
   args.group_stride = parts.descriptor.limits().shape.group_stride();
+  args.rows = parts.plan.slots;
+  args.length = parts.descriptor.image().rows.length;
+  args.token_bytes = parts.plan.layout.block_bytes() / parts.plan.layout.block_tokens;
   ops.add(parts.kernels.gather_groups, args, parts.plan.slots);
 }
 

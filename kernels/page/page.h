@@ -39,6 +39,10 @@ struct GatherGroupsArgs {
   std::uint64_t view_stride = 0;    // bytes
   const KvGroup* groups = nullptr;  // [rows, group_stride], used entries first
   std::uint32_t group_stride = 0;
+  // How much a launch copies: for the choice of a loop, not of what is copied.
+  std::uint32_t rows = 0;
+  const std::uint32_t* length = nullptr;  // [rows] tokens
+  std::uint64_t token_bytes = 0;          // of one layer
 };
 
 // Copies whole blocks inside a pool, in every layer, as the step descriptor orders. No destination
