@@ -69,8 +69,8 @@ std::vector<double> exact_attention(const TestBatch& batch);
 
 // The targets that this CPU runs, "reference" among them.
 struct AttentionTarget {
-  const char* name;
-  const AttentionKernels* kernels;
+  const char* name = nullptr;
+  const AttentionKernels* kernels = nullptr;
   double most_error = 3e-6;  // of outputs around 1
 };
 std::vector<AttentionTarget> attention_targets();

@@ -53,8 +53,8 @@ void fold_tile(const AttentionArgs& args, const Head& head, Cursor& cursor,
   const std::uint32_t first = positions.first;
   const std::uint32_t count = positions.last - first;
   const std::uint32_t block_tokens = args.layout.block_tokens;
-  std::array<const std::byte*, kMaxTileTokens> blocks;
-  std::array<float, kMaxTileTokens> logits;
+  std::array<const std::byte*, kMaxTileTokens> blocks{};
+  std::array<float, kMaxTileTokens> logits{};
   float maximum = state.maximum;
   for (std::uint32_t i = 0; i < count; ++i) {
     blocks[i] = cursor.block((first + i) / block_tokens);

@@ -13,7 +13,7 @@ namespace kvrm::avx512_bf16 {
 
 void split_queries(float* query, std::size_t count) {
   for (std::size_t i = 0; i < count; i += 2) {
-    std::array<std::uint16_t, 4> parts;
+    std::array<std::uint16_t, 4> parts{};
     for (std::size_t k = 0; k < 2; ++k) {
       parts[k] = float_to_bf16(query[i + k]);
       parts[2 + k] = float_to_bf16(query[i + k] - bf16_to_float(parts[k]));

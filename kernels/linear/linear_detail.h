@@ -18,9 +18,9 @@ struct LinearPanel {
   std::uint32_t width = 0;
   dnnl::matmul primitive;
   dnnl::memory weights;
-  dnnl::memory::desc x_desc;         // [kRowTile, inputs], dense
-  dnnl::memory::desc y_desc;         // [kRowTile, width], dense
-  dnnl::memory::desc scratch_desc;   // the primitive's own
+  dnnl::memory::desc x_desc;        // [kRowTile, inputs], dense
+  dnnl::memory::desc y_desc;        // [kRowTile, width], dense
+  dnnl::memory::desc scratch_desc;  // the primitive's own
 };
 
 using PackedBytes = std::unique_ptr<std::byte, void (*)(void*)>;
