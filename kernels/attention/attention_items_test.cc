@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include <array>
-#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/attention/attention_case.h"
@@ -78,6 +78,33 @@ RC_GTEST_PROP(AttentionItems, ChunksMergedInAnItemGiveTheBitsOfTheMerge, ()) {
       RC_ASSERT(run_attention(*target.kernels, batch, placement) == apart);
     }
   }
+}
+
+class AttentionItemsTest : public testing::TestWithParam<AttentionTarget> {};
+
+INSTANTIATE_TEST_SUITE_P(Targets, AttentionItemsTest, testing::ValuesIn(attention_targets()),
+                         [](const auto& target) { return std::string(target.param.name); });
+
+// The largest batch that an experiment may have, against the same rows in launches of 64.
+TEST_P(AttentionItemsTest, ABatchOf1024GivesTheBitsOfSmallOnes) {
+  constexpr std::uint32_t kRows = 1024;
+  constexpr std::uint32_t kSmall = 64;
+  TestBatch batch;
+  batch.dtype = DType::bf16;
+  batch.split_tiles = 1;
+  for (std::uint32_t row = 0; row < kRows; ++row) batch.rows.push_back({row, row * 7 % 50, {}});
+  TestPlacement placement;
+  placement.addressing = KvAddressing::groups;
+  placement.wanted_items = 16;
+  const std::vector<float> together = run_attention(*GetParam().kernels, batch, placement);
+  std::vector<float> apart;
+  for (std::uint32_t first = 0; first < kRows; first += kSmall) {
+    TestBatch small = batch;
+    small.rows.assign(batch.rows.begin() + first, batch.rows.begin() + first + kSmall);
+    const std::vector<float> output = run_attention(*GetParam().kernels, small, {});
+    apart.insert(apart.end(), output.begin(), output.end());
+  }
+  EXPECT_EQ(together, apart);
 }
 
 struct Launch {
